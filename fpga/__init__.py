@@ -1,0 +1,1 @@
+"""Platforms, tops and build plans for boards."""

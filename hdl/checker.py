@@ -1,0 +1,274 @@
+"""The timing and legality checker of one channel, as hardware: for simulation, proof and FPGA.
+
+It reads the same rule rows as the controller and shares nothing else with it: the controller counts down from each
+command, the checker stamps each command with the cycle and subtracts.
+"""
+
+from amaranth import Array, Const, Module, Mux, Signal
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from pim_model.spec.config import Config
+from pim_model.spec.errors import Violation
+from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, REGISTER_OPS, WRITE_DATA, MicroOp
+from pim_model.spec.timing_rules import Scope
+
+__all__ = ["Checker"]
+
+_STAMP_BITS = 48
+"""A stamp wraps after 2**48 cycles, more than three days at 1 GHz."""
+
+_LONG_AGO = 1 << 16
+"""The first cycle's number; stamps start from zero, further back than any rule reaches."""
+
+_CLOSED, _OPEN, _PIM, _TABLE = range(4)
+
+
+def _among(op, ops):
+    """Whether ``op`` is one of ``ops``."""
+    return op.matches(*sorted(ops)) if ops else Const(0, 1)
+
+
+class Checker(wiring.Component):
+    """Watch a command bus; report every cycle in which a command breaks a rule.
+
+    Four-bank commands are reported as ``OPERAND``: this device has none.
+
+    Members
+    -------
+    op0, bank0, row0, column0, op1, column1 : In
+        The command bus, as in :class:`~hdl.phy.interface.PhySignature`.
+    refresh : In(1)
+        Refresh is enabled: a missing one is a violation.
+    violation : Out(1)
+        A command of the cycle before broke a rule.
+    code : Out(7)
+        Valid with ``violation``: number of the first broken rule in ``RULES``, or a
+        :class:`~pim_model.spec.errors.Violation`.
+    op : Out(5)
+        Valid with ``violation``: slot 0's command, or slot 1's where slot 0 has none.
+    """
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__(
+            {
+                "op0": In(5),
+                "bank0": In(4),
+                "row0": In(16),
+                "column0": In(6),
+                "op1": In(5),
+                "column1": In(6),
+                "refresh": In(1),
+                "violation": Out(1),
+                "code": Out(7),
+                "op": Out(5),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        self._now = Signal(_STAMP_BITS, init=_LONG_AGO)
+        m.d.sync += self._now.eq(self._now + 1)
+        found = [*self._timing(m), *self._state(m), *self._windows(m), *self._bus(m)]
+
+        broken = Signal(len(found))
+        m.d.comb += [broken[i].eq(condition) for i, (condition, _) in enumerate(found)]
+        m.d.sync += [
+            self.violation.eq(broken.any()),
+            self.op.eq(Mux(self.op0 != MicroOp.NOP, self.op0, self.op1)),
+        ]
+        for i, (_, code) in reversed(list(enumerate(found))):
+            with m.If(broken[i]):
+                m.d.sync += self.code.eq(code)
+        return m
+
+    # ------------------------------------------------------------------ timing rules
+
+    def _timing(self, m: Module):
+        rules = [timed for timed in self._config.timing.rules if timed.cycles]
+        stamps: dict = {}
+        for timed in rules:
+            rule = timed.rule
+            key = (rule.scope, rule.before)
+            if key not in stamps:
+                name = f"{rule.scope.name.lower()}{len(stamps)}"
+                make = {
+                    Scope.CHANNEL: self._channel_stamp,
+                    Scope.BANK: self._bank_stamp,
+                    Scope.GROUP: self._bank_stamp,
+                    Scope.COLUMN: self._column_history,
+                }[rule.scope]
+                longest = max(
+                    other.cycles for other in rules if (other.rule.scope, other.rule.before) == key
+                )
+                stamps[key] = make(m, name, rule, longest)
+            yield stamps[key](timed), timed.index
+
+    def _channel_stamp(self, m: Module, name: str, rule, longest: int):
+        """The latest ``before`` in the channel; slot 1 also keeps its distance from slot 0 of its own cycle."""
+        last = Signal(_STAMP_BITS, name=f"{name}_last")
+        in0, in1 = _among(self.op0, rule.before), _among(self.op1, rule.before)
+        with m.If(in0 | in1):
+            m.d.sync += last.eq(self._now)
+        age = Signal(_STAMP_BITS, name=f"{name}_age")
+        m.d.comb += age.eq(self._now - last)
+
+        def broken(timed):
+            after0, after1 = _among(self.op0, timed.rule.after), _among(self.op1, timed.rule.after)
+            return ((after0 | after1) & (age < timed.cycles)) | (after1 & in0)
+
+        return broken
+
+    def _bank_stamp(self, m: Module, name: str, rule, longest: int):
+        """The latest ``before`` of each bank or bank group, of all banks at once, and of any."""
+        geometry = self._config.geometry
+        shift = 0 if rule.scope is Scope.BANK else geometry.banks_per_group.bit_length() - 1
+        place = self.bank0[:geometry.bank_bits] >> shift
+        single = _among(self.op0, rule.before & ONE_BANK)
+        whole = _among(self.op0, rule.before & ALL_BANKS)
+        # At least two places: a memory of one has an address of no bits, which Verilog cannot say.
+        places = max(2, geometry.banks >> shift)
+        m.submodules[name] = each = memory.Memory(shape=_STAMP_BITS, depth=places, init=[])
+        write, read = each.write_port(), each.read_port(domain="comb")
+        last_whole, last_any = Signal(_STAMP_BITS, name=f"{name}_whole"), Signal(_STAMP_BITS, name=f"{name}_any")
+        m.d.comb += [
+            write.addr.eq(place),
+            write.data.eq(self._now),
+            write.en.eq(single),
+            read.addr.eq(place),
+        ]
+        with m.If(whole):
+            m.d.sync += last_whole.eq(self._now)
+        with m.If(whole | single):
+            m.d.sync += last_any.eq(self._now)
+        age_here, age_any = Signal(_STAMP_BITS, name=f"{name}_here"), Signal(_STAMP_BITS, name=f"{name}_age")
+        newest = Mux(read.data > last_whole, read.data, last_whole)
+        m.d.comb += [age_here.eq(self._now - newest), age_any.eq(self._now - last_any)]
+
+        def broken(timed):
+            after_single = _among(self.op0, timed.rule.after & ONE_BANK)
+            after_whole = _among(self.op0, timed.rule.after & ALL_BANKS)
+            return (after_single & (age_here < timed.cycles)) | (after_whole & (age_any < timed.cycles))
+
+        return broken
+
+    def _column_history(self, m: Module, name: str, rule, longest: int):
+        """The last few ``before`` commands with their buffer column; the distances are short."""
+        slot1 = bool(rule.before & REGISTER_OPS)
+        op, column = (self.op1, self.column1) if slot1 else (self.op0, self.column0)
+        history = []
+        valid, place = _among(op, rule.before), column
+        for age in range(1, longest):
+            next_valid, next_place = Signal(name=f"{name}_valid{age}"), Signal(6, name=f"{name}_column{age}")
+            m.d.sync += [next_valid.eq(valid), next_place.eq(place)]
+            history.append((age, next_valid, next_place))
+            valid, place = next_valid, next_place
+
+        def broken(timed):
+            after1 = bool(timed.rule.after & REGISTER_OPS)
+            op, column = (self.op1, self.column1) if after1 else (self.op0, self.column0)
+            recent = [(v & (p == column)) for age, v, p in history if age < timed.cycles]
+            if after1 and not slot1:  # slot 0 comes before slot 1 of the same cycle
+                recent.append(_among(self.op0, timed.rule.before) & (self.column0 == column))
+            return _among(op, timed.rule.after) & (sum(recent, Const(0, 1)) != 0)
+
+        return broken
+
+    # ------------------------------------------------------------------ state of banks and mode
+
+    def _state(self, m: Module):
+        geometry, op = self._config.geometry, self.op0
+        bank = self.bank0[: geometry.bank_bits]
+        state = Array(Signal(2, name=f"bank{i}") for i in range(geometry.banks))
+        here = state[bank]
+        opened, pim, table = (Signal(geometry.banks, name=name) for name in ("opened", "pim", "table"))
+        for i in range(geometry.banks):
+            m.d.comb += [
+                opened[i].eq(state[i] != _CLOSED),
+                pim[i].eq(state[i] == _PIM),
+                table[i].eq(state[i] == _TABLE),
+            ]
+        with m.Switch(op):
+            with m.Case(MicroOp.ACT):
+                m.d.sync += here.eq(_OPEN)
+            with m.Case(MicroOp.ACTAB):
+                m.d.sync += [each.eq(_PIM) for each in state]
+            with m.Case(MicroOp.ACTAF):
+                m.d.sync += [each.eq(_TABLE) for each in state]
+            with m.Case(MicroOp.PRE):
+                m.d.sync += here.eq(_CLOSED)
+            with m.Case(MicroOp.PREA):
+                m.d.sync += [each.eq(_CLOSED) for each in state]
+
+        single = _among(op, {MicroOp.RD, MicroOp.WR, MicroOp.MACSB, MicroOp.RDCP, MicroOp.WRCP})
+        whole = _among(op, {MicroOp.MACAB, MicroOp.EWMUL, MicroOp.AF, MicroOp.WRBK})
+        normal = _among(op, {MicroOp.RD, MicroOp.WR})
+        multiply = _among(op, {MicroOp.MACAB, MicroOp.EWMUL})
+        yield (op == MicroOp.ACT) & (here != _CLOSED), Violation.ROW_OPEN
+        yield _among(op, {MicroOp.ACTAB, MicroOp.ACTAF}) & opened.any(), Violation.ROW_OPEN
+        yield single & (here == _CLOSED), Violation.ROW_CLOSED
+        yield whole & ~opened.all(), Violation.ROW_CLOSED
+        yield (op == MicroOp.REFPB) & (here != _CLOSED), Violation.REFRESH_OPEN
+        yield (op == MicroOp.REFAB) & opened.any(), Violation.REFRESH_OPEN
+        yield _among(op, {MicroOp.TMOD_IN, MicroOp.TMOD_OUT}) & opened.any(), Violation.MODE_OPEN
+        yield normal & ((here == _PIM) | (here == _TABLE)), Violation.PIM_ROW
+        yield multiply & opened.all() & ~pim.all() & ~table.any(), Violation.PIM_ROW
+        yield (op == MicroOp.AF) & opened.all() & ~table.all(), Violation.TABLE_ROW
+        yield (multiply & table.any()) | ((op == MicroOp.MACSB) & (here == _TABLE)), Violation.TABLE_ROW
+
+        in_mode = Signal()
+        with m.If(op == MicroOp.TMOD_IN):
+            m.d.sync += in_mode.eq(1)
+        with m.Elif(op == MicroOp.TMOD_OUT):
+            m.d.sync += in_mode.eq(0)
+        register = _among(op, REGISTER_OPS) | _among(self.op1, REGISTER_OPS)
+        if not self._config.timing.direct:
+            yield register & ~in_mode, Violation.REGISTER_MODE
+        others = set(MicroOp) - REGISTER_OPS - {MicroOp.NOP, MicroOp.TMOD_IN, MicroOp.TMOD_OUT}
+        yield _among(op, others) & in_mode, Violation.IN_REGISTER_MODE
+
+    # ------------------------------------------------------------------ windows
+
+    def _windows(self, m: Module):
+        timing = self._config.timing
+        history = Signal(max(1, timing.faw_cycles - 1))
+        act = self.op0 == MicroOp.ACT
+        m.d.sync += history.eq(history << 1 | act)
+        counts = Signal(range(len(history) + 1))
+        m.d.comb += counts.eq(sum(history))
+        yield act & (counts >= 4), Violation.FAW
+
+        since = Signal(range(timing.refresh_limit + 1))
+        late = since == timing.refresh_limit
+        with m.If(~self.refresh | (self.op0 == MicroOp.REFAB) | late):
+            m.d.sync += since.eq(0)
+        with m.Else():
+            m.d.sync += since.eq(since + 1)
+        yield late & self.refresh & (self.op0 != MicroOp.REFAB), Violation.REFRESH_LATE
+
+    # ------------------------------------------------------------------ the bus itself
+
+    def _bus(self, m: Module):
+        geometry = self._config.geometry
+        register0 = _among(self.op0, REGISTER_OPS)
+        yield (
+            (register0 & (self.op1 != MicroOp.NOP))
+            | ((self.op1 != MicroOp.NOP) & ~_among(self.op1, REGISTER_OPS))
+            | (_among(self.op0, WRITE_DATA) & _among(self.op1, WRITE_DATA))
+        ), Violation.COMMAND_BUS
+        with_row = _among(self.op0, {MicroOp.ACT, MicroOp.ACTAB})
+        with_column = _among(
+            self.op0,
+            {op for op in MicroOp if op.name.startswith(("RD", "WR", "MAC", "EW")) and op.name not in
+             ("WRBIAS", "RDMAC", "RDAF")},
+        )
+        yield (
+            (self.op0 > max(MicroOp))
+            | _among(self.op0, FOUR_BANKS)
+            | (_among(self.op0, ONE_BANK) & (self.bank0 >= geometry.banks))
+            | (with_row & (self.row0 >= geometry.rows))
+            | ((self.op0 == MicroOp.ACTAF) & (self.row0 >= geometry.rows - geometry.weight_rows))
+            | (with_column & (self.column0 >= geometry.columns))
+            | ((self.op1 == MicroOp.WRGB) & (self.column1 >= geometry.columns))
+        ), Violation.OPERAND

@@ -1,0 +1,1 @@
+"""One PIM memory controller: normal traffic, refresh and PIM commands of one channel."""

@@ -1,0 +1,111 @@
+"""State of the banks: which row is open where, and what the timing of each single bank allows.
+
+Enforced here: the rules of scope BANK and GROUP between commands that address one bank (ACT, RD, WR, PRE).
+Rules with an all-bank command on either side, and all of scope CHANNEL, are in ``channel.py``.
+"""
+
+from amaranth import Array, Cat, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from pim_model.spec.config import Config
+from pim_model.spec.micro import MicroOp
+from pim_model.spec.timing_rules import Scope
+
+from .gates import distances, gate
+
+__all__ = ["BankState"]
+
+_ONE_BANK = (MicroOp.ACT, MicroOp.RD, MicroOp.WR, MicroOp.PRE)
+
+
+class BankState(wiring.Component):
+    """Follow the commands of slot 0; answer for the bank that a normal request names.
+
+    Members
+    -------
+    op, bank, row : In
+        Slot 0's command in the cycle in which it is decided.
+    request_bank, request_row : In
+        Bank and row of the request at the head of the queue.
+    open, hit : Out(1)
+        The request's bank has a row open; it is the request's row.
+    any_open : Out(1)
+        Some bank has a row open.
+    act_ready, pre_ready, rd_ready, wr_ready : Out(1)
+        The request's bank and bank group allow the command in this cycle.
+    """
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__(
+            {
+                "op": In(5),
+                "bank": In(4),
+                "row": In(16),
+                "request_bank": In(4),
+                "request_row": In(16),
+                "open": Out(1),
+                "hit": Out(1),
+                "any_open": Out(1),
+                **{f"{op.name.lower()}_ready": Out(1) for op in _ONE_BANK},
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        geometry, timing = self._config.geometry, self._config.timing
+        banks, group = geometry.banks, geometry.banks_per_group
+
+        opened = Signal(banks)
+        rows = Array(Signal(geometry.row_bits, name=f"row_{i}") for i in range(banks))
+        bank = self.bank[: geometry.bank_bits]
+        request_bank = self.request_bank[: geometry.bank_bits]
+        with m.Switch(self.op):
+            with m.Case(MicroOp.ACT):
+                m.d.sync += [opened.bit_select(bank, 1).eq(1), rows[bank].eq(self.row)]
+            with m.Case(MicroOp.PRE):
+                m.d.sync += opened.bit_select(bank, 1).eq(0)
+            with m.Case(MicroOp.ACTAB, MicroOp.ACTAF):
+                m.d.sync += opened.eq(-1)
+            with m.Case(MicroOp.PREA):
+                m.d.sync += opened.eq(0)
+        m.d.comb += [
+            self.any_open.eq(opened.any()),
+            self.open.eq(opened.bit_select(request_bank, 1)),
+            self.hit.eq(self.open & (rows[request_bank] == self.request_row)),
+        ]
+
+        strobes = {}
+        for op in _ONE_BANK:
+            strobes[op] = Signal(name=f"{op.name.lower()}_strobe")
+            m.d.comb += strobes[op].eq(self.op == op)
+        here = [{op: strobe & (bank == i) for op, strobe in strobes.items()} for i in range(banks)]
+        near = [
+            {op: strobe & (bank[group.bit_length() - 1 :] == i) for op, strobe in strobes.items()}
+            for i in range(banks // group)
+        ]
+        for op in _ONE_BANK:
+            name = op.name.lower()
+            by_bank = [
+                gate(m, f"{name}_bank{i}", distances(timing, op, here[i], Scope.BANK)) for i in range(banks)
+            ]
+            ready = Cat(by_bank).bit_select(request_bank, 1)
+            # A group gate is only worth its flip-flops where it waits longer than the channel's.
+            longer = [
+                before
+                for before in _ONE_BANK
+                if timing.between(before, op, Scope.GROUP) > timing.between(before, op, Scope.CHANNEL)
+            ]
+            if longer:
+                by_group = [
+                    gate(
+                        m,
+                        f"{name}_group{i}",
+                        distances(timing, op, {before: near[i][before] for before in longer}, Scope.GROUP),
+                    )
+                    for i in range(banks // group)
+                ]
+                ready &= Cat(by_group).bit_select(request_bank[group.bit_length() - 1 :], 1)
+            m.d.comb += getattr(self, f"{name}_ready").eq(ready)
+        return m

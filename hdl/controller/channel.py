@@ -1,0 +1,79 @@
+"""What the timing of the whole channel allows: one gate for each command that the controller issues.
+
+Enforced here: every rule of scope CHANNEL, every rule between commands of which one addresses all banks, and tFAW.
+Not here: rules between two single-bank commands (``bank.py``); the hazards on columns of the global buffer
+(``registers.py``).
+"""
+
+from amaranth import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from pim_model.spec.config import Config
+from pim_model.spec.micro import ALL_BANKS, ONE_BANK, REGISTER_OPS, MicroOp
+from pim_model.spec.timing_rules import Scope
+
+from .gates import distances, faw_gate, gate
+
+__all__ = ["ISSUED", "ChannelGates"]
+
+ISSUED = (
+    MicroOp.ACT,
+    MicroOp.ACTAB,
+    MicroOp.ACTAF,
+    MicroOp.RD,
+    MicroOp.WR,
+    MicroOp.PRE,
+    MicroOp.PREA,
+    MicroOp.REFAB,
+    MicroOp.TMOD_IN,
+    MicroOp.TMOD_OUT,
+    MicroOp.WRGB,
+    MicroOp.WRBIAS,
+    MicroOp.RDMAC,
+    MicroOp.RDAF,
+    MicroOp.MACAB,
+    MicroOp.AF,
+)
+"""The micro commands that this controller issues."""
+
+
+class ChannelGates(wiring.Component):
+    """Watch both command slots; say which commands the channel allows in this cycle.
+
+    Members
+    -------
+    op0, op1 : In(5)
+        Commands decided in this cycle.
+    <op>_ready : Out(1)
+        For each command of :data:`ISSUED`, in lower case.
+    """
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__(
+            {"op0": In(5), "op1": In(5), **{f"{op.name.lower()}_ready": Out(1) for op in ISSUED}}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        timing = self._config.timing
+        strobes = {}
+        for op in ISSUED:
+            strobes[op] = Signal(name=f"{op.name.lower()}_strobe")
+            m.d.comb += strobes[op].eq((self.op1 if op in REGISTER_OPS else self.op0) == op)
+        all_banks = {op: strobe for op, strobe in strobes.items() if op in ALL_BANKS}
+        for op in ISSUED:
+            name = op.name.lower()
+            scopes = (Scope.CHANNEL,) if op in ONE_BANK else (Scope.CHANNEL, Scope.GROUP, Scope.BANK)
+            waits: dict = {}
+            for strobe, cycles in (
+                *distances(timing, op, strobes, *scopes),
+                *distances(timing, op, all_banks, Scope.BANK),
+            ):
+                waits[strobe.name] = (strobe, max(cycles, waits.get(strobe.name, (strobe, 0))[1]))
+            ready = gate(m, name, waits.values())
+            if op is MicroOp.ACT:
+                ready = ready & faw_gate(m, strobes[op], timing.faw_cycles)
+            m.d.comb += getattr(self, f"{name}_ready").eq(ready)
+        return m

@@ -1,0 +1,122 @@
+"""The PIM memory controller of one channel: queues around the scheduler, and the way back for data."""
+
+from amaranth import Module, ResetInserter, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from pim_model.spec.config import Config
+from pim_model.spec.micro import MicroOp
+
+from ..layouts import RegisterStep, Request, Tile
+from ..phy.interface import PhySignature
+from ..stream import StreamFifo
+from .scheduler import Scheduler
+
+__all__ = ["Controller"]
+
+_QUEUE = 4
+"""Places of the request, tile and step queues."""
+
+_RESULTS = 4
+"""Results of one channel that wait for collection."""
+
+
+class Controller(wiring.Component):
+    """One channel's PIM memory controller. Commands reach the bus one cycle after they are decided.
+
+    Members
+    -------
+    requests : In(stream of Request)
+        Normal traffic. Not accepted while ``pim_request`` is high.
+    reads : Out(stream of 256)
+        Data of the read requests, in order.
+    tiles : In(stream of Tile), steps : In(stream of RegisterStep)
+        Row and register stream of the running macro.
+    results : Out(stream of 256)
+        Data of RDMAC and RDAF, in order.
+    pim_request, abort, refresh : In(1)
+        As in :class:`~hdl.controller.scheduler.Scheduler`.
+    quiet : Out(1)
+        Normal traffic has the channel.
+    phy : Out(PhySignature)
+    """
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__(
+            {
+                "requests": In(stream.Signature(Request)),
+                "reads": Out(stream.Signature(256)),
+                "tiles": In(stream.Signature(Tile)),
+                "steps": In(stream.Signature(RegisterStep)),
+                "results": Out(stream.Signature(256)),
+                "pim_request": In(1),
+                "abort": In(1),
+                "refresh": In(1),
+                "quiet": Out(1),
+                "phy": Out(PhySignature()),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        timing = self._config.timing
+        flush = ResetInserter(self.abort)
+        m.submodules.scheduler = scheduler = Scheduler(self._config)
+        m.submodules.requests = requests = StreamFifo(Request, _QUEUE)
+        m.submodules.tiles = tiles = flush(StreamFifo(Tile, _QUEUE))
+        m.submodules.steps = steps = flush(StreamFifo(RegisterStep, _QUEUE))
+        m.submodules.results = results = flush(StreamFifo(256, _RESULTS))
+        # Room for a whole round trip, so that row hits stream without a gap.
+        read_places = timing.cycles("RL + BL") + 4
+        m.submodules.reads = reads = StreamFifo(256, read_places)
+
+        # A macro waits for requests that were accepted before it, and holds back all others.
+        m.d.comb += [
+            requests.i.p.eq(self.requests.p),
+            requests.i.valid.eq(self.requests.valid & ~self.pim_request),
+            self.requests.ready.eq(requests.i.ready & ~self.pim_request),
+        ]
+        connect(m, requests.o, scheduler.requests)
+        connect(m, flipped(self.tiles), tiles.i)
+        connect(m, tiles.o, scheduler.tiles)
+        connect(m, flipped(self.steps), steps.i)
+        connect(m, steps.o, scheduler.steps)
+        connect(m, reads.o, flipped(self.reads))
+        connect(m, results.o, flipped(self.results))
+
+        for name in ("op0", "bank0", "row0", "column0", "op1", "column1", "wdata", "wmask"):
+            m.d.sync += getattr(self.phy, name).eq(getattr(scheduler, name))
+
+        # Places taken by data under way or waiting, and data still to come from the device.
+        is_read = scheduler.op0 == MicroOp.RD
+        is_result = (scheduler.op1 == MicroOp.RDMAC) | (scheduler.op1 == MicroOp.RDAF)
+        reads_taken = Signal(range(read_places + 1))
+        reads_pending = Signal(range(read_places + 1))
+        results_taken = Signal(range(_RESULTS + 1))
+        results_pending = Signal(range(_RESULTS + 1))
+        normal_data = self.phy.rvalid & (reads_pending != 0)
+        result_data = self.phy.rvalid & (reads_pending == 0)
+        m.d.sync += [
+            reads_taken.eq(reads_taken + is_read - (reads.o.valid & reads.o.ready)),
+            reads_pending.eq(reads_pending + is_read - normal_data),
+            results_taken.eq(results_taken + is_result - (results.o.valid & results.o.ready)),
+            results_pending.eq(results_pending + is_result - result_data),
+        ]
+        with m.If(self.abort):
+            m.d.sync += results_taken.eq(0)
+        m.d.comb += [
+            scheduler.pim_request.eq(self.pim_request),
+            scheduler.abort.eq(self.abort),
+            scheduler.refresh.eq(self.refresh),
+            scheduler.read_space.eq(reads_taken != read_places),
+            scheduler.result_space.eq(results_taken != _RESULTS),
+            scheduler.reads_pending.eq(reads_pending != 0),
+            scheduler.results_pending.eq(results_pending != 0),
+            self.quiet.eq(scheduler.quiet),
+            reads.i.p.eq(self.phy.rdata),
+            reads.i.valid.eq(normal_data),
+            results.i.p.eq(self.phy.rdata),
+            results.i.valid.eq(result_data),
+        ]
+        return m

@@ -1,0 +1,81 @@
+"""Signatures of the host's buses.
+
+# Ref: AMBA AXI and ACE Protocol Specification (ARM IHI 0022), chapters A2 and B1
+"""
+
+from amaranth.lib import enum, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Axi4LiteSignature", "Axi4Signature", "Burst", "Resp"]
+
+
+class Resp(enum.Enum, shape=2):
+    """Response codes."""
+
+    OKAY = 0
+    SLVERR = 2
+    DECERR = 3
+
+
+class Burst(enum.Enum, shape=2):
+    """Burst types."""
+
+    FIXED = 0
+    INCR = 1
+    WRAP = 2
+
+
+class Axi4LiteSignature(wiring.Signature):
+    """AXI4-Lite with 32 data bits; directions as the manager sees them: a subordinate has ``In(...)``."""
+
+    def __init__(self, address_bits: int):
+        super().__init__(
+            {
+                "awaddr": Out(address_bits),
+                "awvalid": Out(1),
+                "awready": In(1),
+                "wdata": Out(32),
+                "wstrb": Out(4),
+                "wvalid": Out(1),
+                "wready": In(1),
+                "bresp": In(2),
+                "bvalid": In(1),
+                "bready": Out(1),
+                "araddr": Out(address_bits),
+                "arvalid": Out(1),
+                "arready": In(1),
+                "rdata": In(32),
+                "rresp": In(2),
+                "rvalid": In(1),
+                "rready": Out(1),
+            }
+        )
+
+
+class Axi4Signature(wiring.Signature):
+    """AXI4 with 256 data bits and 4 identifier bits; directions as the manager sees them: a subordinate has ``In(...)``."""
+
+    def __init__(self, address_bits: int):
+        address = {"id": Out(4), "addr": Out(address_bits), "len": Out(8), "size": Out(3), "burst": Out(2)}
+        handshake = {"valid": Out(1), "ready": In(1)}
+        super().__init__(
+            {
+                **{f"aw{name}": member for name, member in (address | handshake).items()},
+                "wdata": Out(256),
+                "wstrb": Out(32),
+                "wlast": Out(1),
+                "wvalid": Out(1),
+                "wready": In(1),
+                "bid": In(4),
+                "bresp": In(2),
+                "bvalid": In(1),
+                "bready": Out(1),
+                **{f"ar{name}": member for name, member in (address | handshake).items()},
+                "rid": In(4),
+                "rdata": In(256),
+                "rresp": In(2),
+                "rlast": In(1),
+                "rvalid": In(1),
+                "rready": Out(1),
+            }
+        )

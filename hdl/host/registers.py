@@ -1,0 +1,195 @@
+"""The register file: identity, control, macro submission, completions, interrupt.
+
+# Ref: pim_model.spec.registers
+"""
+
+from amaranth import Array, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from pim_model.spec import registers as spec
+from pim_model.spec.config import Config
+from pim_model.spec.macro import MACRO_WORDS
+from pim_model.spec.micro import MicroOp
+from pim_model.spec.registers import Control, Reg
+from pim_model.spec.timing import TIMINGS
+
+from ..layouts import Completion, MacroEntry
+from .axi import Axi4LiteSignature
+from .lite import LiteBridge
+
+__all__ = ["RegisterFile"]
+
+
+class RegisterFile(wiring.Component):
+    """Registers behind AXI4-Lite.
+
+    Members
+    -------
+    bus : In(AXI4-Lite)
+    irq : Out(1)
+        High while an enabled cause is set.
+    macros : Out(stream of MacroEntry)
+        One payload for every write of MACRO_PUSH that finds a place.
+    completions : In(stream of Completion)
+        Taken by writes of COMPLETION_POP.
+    space : In
+        Free places in the macro queue.
+    busy : In(1)
+        The PCU has work.
+    aborting : Out(1)
+        High from a write of SOFT_RESET until ``quiet``.
+    quiet : In(1)
+        All controllers have left the macro.
+    refresh : Out(1)
+        Refresh is enabled.
+    violation : In(1), violation_code : In(32)
+        The checkers saw a violation in this cycle; FIRST_VIOLATION's value for it.
+    now : Out(64)
+        Controller cycles since power-on.
+    count_channel, count_op : Out, count : In(32)
+        Read port of the command counters, one cycle.
+    """
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__(
+            {
+                "bus": In(Axi4LiteSignature(spec.REGISTER_BITS)),
+                "irq": Out(1),
+                "macros": Out(stream.Signature(MacroEntry)),
+                "completions": In(stream.Signature(Completion)),
+                "space": In(range(config.macro_queue + 1)),
+                "busy": In(1),
+                "aborting": Out(1),
+                "quiet": In(1),
+                "refresh": Out(1, init=1),
+                "violation": In(1),
+                "violation_code": In(32),
+                "now": Out(64),
+                "count_channel": Out(range(config.geometry.channels)),
+                "count_op": Out(5),
+                "count": In(32),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        config, geometry = self._config, self._config.geometry
+        m.submodules.bridge = bridge = LiteBridge()
+        connect(m, flipped(self.bus), bridge.bus)
+        m.d.sync += self.now.eq(self.now + 1)
+
+        def written(reg: Reg):
+            return bridge.write & (bridge.write_offset == reg)
+
+        value = bridge.write_value
+
+        # --- macros in
+        words = Array(Signal(32, name=f"macro_word{i}") for i in range(MACRO_WORDS))
+        overflow = Signal()
+        for i in range(MACRO_WORDS):
+            with m.If(written(spec.macro_word(i))):
+                m.d.sync += words[i].eq(value)
+            m.d.comb += self.macros.p.words[i].eq(words[i])
+        push = written(Reg.MACRO_PUSH) & ~self.aborting
+        m.d.comb += [self.macros.p.pushed.eq(self.now), self.macros.valid.eq(push & (self.space != 0))]
+        with m.If(push & (self.space == 0)):
+            m.d.sync += overflow.eq(1)
+
+        # --- completions out
+        m.d.comb += self.completions.ready.eq(written(Reg.COMPLETION_POP))
+
+        # --- control
+        with m.If(written(Reg.CONTROL)):
+            m.d.sync += self.refresh.eq(value[0])
+        # The PCU is reset for as long as this is high: at least until every controller has closed its banks.
+        with m.If(written(Reg.CONTROL) & value[1]):
+            m.d.sync += self.aborting.eq(1)
+        with m.Elif(self.quiet):
+            m.d.sync += self.aborting.eq(0)
+
+        # --- violations and interrupt
+        violations, first = Signal(32), Signal(32)
+        error, enable = Signal(), Signal(2)
+        with m.If(self.violation):
+            with m.If(~violations.all()):
+                m.d.sync += violations.eq(violations + 1)
+            with m.If(violations == 0):
+                m.d.sync += first.eq(self.violation_code)
+        with m.If(written(Reg.IRQ_ENABLE)):
+            m.d.sync += enable.eq(value)
+        with m.If(self.violation | (push & (self.space == 0))):
+            m.d.sync += error.eq(1)
+        with m.Elif(written(Reg.IRQ_STATUS) & value[1]):
+            m.d.sync += [error.eq(0), overflow.eq(0)]
+        m.d.comb += self.irq.eq((enable[0] & self.completions.valid) | (enable[1] & error))
+
+        # --- reads, one cycle after the offset
+        offset = Signal(spec.REGISTER_BITS)
+        m.d.sync += offset.eq(bridge.read_offset)
+        completion = self.completions.p
+        status = (
+            self.busy | self.completions.valid << 1 | (violations != 0) << 2 | overflow << 3
+        )
+        sources = {
+            Reg.ID: spec.IDENTITY,
+            Reg.ABI: spec.ABI,
+            Reg.CHANNELS: geometry.channels,
+            Reg.BANKS: geometry.banks,
+            Reg.ROWS: geometry.rows,
+            Reg.ROW_BYTES: geometry.row_bytes,
+            Reg.BUFFER_BYTES: config.buffer_bytes,
+            Reg.TIMING: TIMINGS.index(config.timing_name),
+            Reg.QUEUE_DEPTH: config.macro_queue | config.completion_queue << 16,
+            Reg.CONTROL: self.refresh * Control.REFRESH | self.aborting << 1,
+            Reg.STATUS: status,
+            Reg.IRQ_ENABLE: enable,
+            Reg.IRQ_STATUS: self.completions.valid | error << 1,
+            Reg.VIOLATIONS: violations,
+            Reg.FIRST_VIOLATION: first,
+            Reg.CYCLES_LOW: self.now[:32],
+            Reg.CYCLES_HIGH: self.now[32:],
+            Reg.MACRO_PUSH: 0,
+            Reg.MACRO_SPACE: self.space,
+            Reg.COMPLETION_POP: 0,
+            **{spec.macro_word(i): words[i] for i in range(MACRO_WORDS)},
+        }
+        with m.Switch(offset):
+            for register, source in sources.items():
+                with m.Case(int(register)):
+                    m.d.comb += bridge.read_value.eq(source)
+            with m.Case(int(Reg.COMPLETION)):
+                with m.If(self.completions.valid):
+                    m.d.comb += bridge.read_value.eq(
+                        completion.tag | completion.status << 16 | spec.COMPLETION_VALID
+                    )
+            with m.Case(int(Reg.COMPLETION_CYCLES)):
+                with m.If(self.completions.valid):
+                    m.d.comb += bridge.read_value.eq(completion.cycles)
+            with m.Default():
+                m.d.comb += bridge.read_absent.eq(1)
+
+        # --- command counters
+        stride = spec.COMMAND_STRIDE.bit_length() - 1
+        m.d.comb += [
+            self.count_channel.eq(bridge.read_offset[stride:]),
+            self.count_op.eq(bridge.read_offset[2:stride]),
+        ]
+        with m.If(_is_counter(offset, geometry.channels)):
+            m.d.comb += [bridge.read_value.eq(self.count), bridge.read_absent.eq(0)]
+        write_known = [int(r.reg) for r in spec.REGISTERS if r.reg is not Reg.COMMANDS]
+        write_known += [spec.macro_word(i) for i in range(MACRO_WORDS)]
+        with m.Switch(bridge.write_offset):
+            with m.Case(*sorted(set(write_known))):
+                m.d.comb += bridge.write_absent.eq(0)
+            with m.Default():
+                m.d.comb += bridge.write_absent.eq(~_is_counter(bridge.write_offset, geometry.channels))
+        return m
+
+
+def _is_counter(offset, channels: int):
+    """Whether ``offset`` names a command counter that is there."""
+    index = offset - Reg.COMMANDS
+    op = index[2 : spec.COMMAND_STRIDE.bit_length() - 1]
+    return (offset >= Reg.COMMANDS) & (offset < Reg.COMMANDS + spec.COMMAND_STRIDE * channels) & (op <= max(MicroOp))

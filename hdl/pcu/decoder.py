@@ -1,0 +1,156 @@
+"""Check a macro and turn it into the units of the hardware.
+
+The same checks in the same order as :func:`pim_model.spec.macro.decode`, with one multiplier used in turn.
+"""
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from pim_model.spec.config import Config
+from pim_model.spec.errors import Status
+from pim_model.spec.geometry import LANES, TABLE_ROWS
+from pim_model.spec.macro import COLUMNS_BITS, ROWS_BITS, MacroOp
+
+from ..layouts import Job, MacroEntry
+
+__all__ = ["Decoder"]
+
+
+def _log2(value: int) -> int:
+    return value.bit_length() - 1
+
+
+def _ceil_shift(value, bits: int):
+    """``value / 2**bits``, rounded up."""
+    return (value >> bits) + value[:bits].any() if bits else value
+
+
+class Decoder(wiring.Component):
+    """Take a macro from the queue, give a job. Eight cycles a macro, while the one before it runs.
+
+    Members
+    -------
+    macros : In(stream of MacroEntry)
+    jobs : Out(stream of Job)
+        A job whose status is not OK has no other valid field but tag and push time.
+    busy : Out(1)
+        A macro is being decoded, or its job waits.
+    """
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__({"macros": In(stream.Signature(MacroEntry)), "jobs": Out(stream.Signature(Job)), "busy": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        config, geometry = self._config, self._config.geometry
+        words = self.macros.p.words
+        rows, columns, tokens = words[1][:ROWS_BITS], words[2][:COLUMNS_BITS], words[3][:16]
+        has_bias, activate, function = words[0][24], words[0][25], words[0][28:32]
+
+        job = Signal(Job)
+        factor_a, factor_b, product = Signal(24), Signal(24), Signal(48)
+        end = Signal(50)
+        m.d.comb += [self.jobs.p.eq(job), product.eq(factor_a * factor_b)]
+
+        def check(condition, status: Status):
+            """Record ``status`` if ``condition`` holds and nothing failed before."""
+            with m.If(condition & (job.status == Status.OK)):
+                m.d.sync += job.status.eq(status)
+
+        log_outputs, log_elements = _log2(geometry.outputs), _log2(geometry.elements)
+        log_lanes = _log2(LANES)
+        limit = config.buffer_words
+
+        with m.FSM(name="decoder") as fsm:
+            with m.State("TAKE"):
+                with m.If(self.macros.valid):
+                    m.d.sync += [
+                        job.status.eq(Status.OK),
+                        job.tag.eq(words[0][8:24]),
+                        job.pushed.eq(self.macros.p.pushed),
+                        job.weight_row.eq(words[3][16:]),
+                        job.tokens.eq(tokens),
+                        job.groups.eq(_ceil_shift(rows, log_outputs)),
+                        job.last_rows.eq(
+                            Mux(rows[:log_outputs].any(), rows[:log_outputs], geometry.outputs)
+                        ),
+                        job.tiles.eq(_ceil_shift(columns, log_elements)),
+                        job.last_columns.eq(
+                            Mux(
+                                columns[:log_elements].any(),
+                                _ceil_shift(columns[:log_elements], log_lanes),
+                                geometry.columns,
+                            )
+                        ),
+                        job.last_lanes.eq(Mux(columns[:log_lanes].any(), columns[:log_lanes], LANES)),
+                        job.input.eq(words[4] >> 5),
+                        job.input_stride.eq(_ceil_shift(columns, log_lanes)),
+                        job.output.eq(words[5] >> 5),
+                        job.output_stride.eq(_ceil_shift(rows, log_lanes)),
+                        job.bias.eq(words[6] >> 5),
+                        job.has_bias.eq(has_bias),
+                        job.activate.eq(activate),
+                        job.function.eq(function),
+                    ]
+                    m.next = "CHECK FIELDS"
+
+            with m.State("CHECK FIELDS"):
+                reserved = Cat(
+                    words[0][26:28],
+                    words[1][ROWS_BITS:],
+                    words[2][COLUMNS_BITS:],
+                    words[7],
+                    Mux(activate, 0, function),
+                    Mux(has_bias, 0, words[6]),
+                )
+                opcode = words[0][:8] != MacroOp.MATVEC
+                shape = (rows == 0) | (columns == 0) | (tokens == 0)
+                with m.If(opcode):
+                    m.d.sync += job.status.eq(Status.BAD_OPCODE)
+                with m.Elif(reserved.any()):
+                    m.d.sync += job.status.eq(Status.RESERVED_BITS)
+                with m.Elif(shape):
+                    m.d.sync += job.status.eq(Status.BAD_SHAPE)
+                with m.Elif(activate & (function >= TABLE_ROWS)):
+                    m.d.sync += job.status.eq(Status.BAD_FUNCTION)
+                m.d.sync += [factor_a.eq(job.groups), factor_b.eq(job.tiles)]
+                m.next = "CHECK WEIGHTS"
+
+            with m.State("CHECK WEIGHTS"):
+                check(job.weight_row + product > geometry.weight_rows, Status.WEIGHT_RANGE)
+                m.d.sync += [factor_a.eq(job.input_stride), factor_b.eq(job.tokens)]
+                m.next = "CHECK INPUT"
+
+            with m.State("CHECK INPUT"):
+                # Alignment comes before ranges: see the order of the status codes.
+                aligned = (words[4][:5] | words[5][:5] | words[6][:5]) == 0
+                m.d.sync += [
+                    end.eq((words[4] >> 5) + product),
+                    factor_a.eq(job.output_stride),
+                ]
+                check(~aligned, Status.ALIGNMENT)
+                m.next = "CHECK OUTPUT"
+
+            with m.State("CHECK OUTPUT"):
+                check(end > limit, Status.BUFFER_RANGE)
+                m.d.sync += end.eq((words[5] >> 5) + product)
+                m.next = "CHECK BIAS"
+
+            with m.State("CHECK BIAS"):
+                check(end > limit, Status.BUFFER_RANGE)
+                m.d.sync += end.eq(Mux(has_bias, (words[6] >> 5) + job.output_stride, 0))
+                m.next = "CHECK LAST"
+
+            with m.State("CHECK LAST"):
+                check(end > limit, Status.BUFFER_RANGE)
+                m.d.comb += self.macros.ready.eq(1)
+                m.next = "GIVE"
+
+            with m.State("GIVE"):
+                m.d.comb += self.jobs.valid.eq(1)
+                with m.If(self.jobs.ready):
+                    m.next = "TAKE"
+        m.d.comb += self.busy.eq(~fsm.ongoing("TAKE"))
+        return m

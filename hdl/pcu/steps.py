@@ -1,0 +1,168 @@
+"""Unroll a job into the register stream: bias, buffer loads and result reads, with their data.
+
+Inputs and biases come from the activation buffer, one word a cycle. Buffer loads and result reads are broadcast;
+a bias word goes to its own channel.
+"""
+
+from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from pim_model.spec.config import Config
+from pim_model.spec.geometry import COLUMN_BYTES, LANES
+
+from ..layouts import Job, RegisterKind, RegisterStep
+
+__all__ = ["StepUnroller"]
+
+
+class StepUnroller(wiring.Component):
+    """One step a cycle while the controllers take them.
+
+    Members
+    -------
+    job : In(Job), start : In(1), busy : Out(1)
+        As in :class:`~hdl.pcu.tiles.TileUnroller`.
+    read : Out(1), address : Out(16), data : In(256)
+        Read port of the activation buffer.
+    steps : Out(stream of RegisterStep)
+    channels : Out(channels)
+        Which channels the step at ``steps`` is for.
+    """
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__(
+            {
+                "job": In(Job),
+                "start": In(1),
+                "busy": Out(1),
+                "read": Out(1),
+                "address": Out(16),
+                "data": In(256),
+                "steps": Out(stream.Signature(RegisterStep)),
+                "channels": Out(config.geometry.channels),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        geometry = self._config.geometry
+        channels = geometry.channels
+        job = self.job
+        all_channels = Const(-1, channels)
+
+        # --- address stage: which step comes next, and the word that it needs
+        token, group, tile, column = Signal(16), Signal(24), Signal(24), Signal(6)
+        channel = Signal(range(channels))
+        input_base, input_word = Signal(16), Signal(16)
+        bias_byte = Signal(21)
+        last_tile, last_group, last_token = tile == job.tiles - 1, group == job.groups - 1, token == job.tokens - 1
+        last_column = Signal()
+        m.d.comb += last_column.eq(
+            column == Mux(last_tile, job.last_columns, geometry.columns) - 1
+        )
+
+        move = Signal()  # the data stage takes a step in this cycle
+        m.d.comb += self.read.eq(move)
+        kind = Signal(RegisterKind)
+        targets = Signal(channels)
+        zero, partial = Signal(), Signal()  # data is zero; lanes beyond the columns are zero
+        issue = Signal()
+        m.d.comb += targets.eq(all_channels)
+
+        with m.FSM(name="steps") as fsm:
+            with m.State("IDLE"):
+                with m.If(self.start):
+                    m.d.sync += [
+                        token.eq(0),
+                        group.eq(0),
+                        input_base.eq(job.input),
+                        bias_byte.eq(job.bias * COLUMN_BYTES),
+                    ]
+                    m.next = "BIAS"
+
+            with m.State("BIAS"):
+                m.d.comb += [issue.eq(1), kind.eq(RegisterKind.WRBIAS)]
+                m.d.comb += self.address.eq(bias_byte >> 5)
+                m.d.comb += zero.eq(~job.has_bias)
+                with m.If(job.has_bias):
+                    m.d.comb += targets.eq(1 << channel)
+                with m.If(move):
+                    m.d.sync += [channel.eq(channel + 1), bias_byte.eq(bias_byte + 2 * geometry.banks)]
+                    with m.If(~job.has_bias | (channel == channels - 1)):
+                        m.d.sync += [channel.eq(0), tile.eq(0), column.eq(0), input_word.eq(input_base)]
+                        m.next = "LOAD"
+                        with m.If((job.tiles == 1) & (group != 0)):
+                            m.next = "RESULT"
+
+            with m.State("LOAD"):
+                m.d.comb += [issue.eq(1), kind.eq(RegisterKind.WRGB), self.address.eq(input_word)]
+                m.d.comb += partial.eq(last_tile & last_column)
+                with m.If(move):
+                    m.d.sync += [input_word.eq(input_word + 1), column.eq(column + 1)]
+                    with m.If(last_column):
+                        m.d.sync += [column.eq(0), tile.eq(tile + 1)]
+                        with m.If(last_tile):
+                            m.next = "RESULT"
+
+            with m.State("RESULT"):
+                m.d.comb += [issue.eq(1), zero.eq(1)]
+                m.d.comb += kind.eq(Mux(job.activate, RegisterKind.RDAF, RegisterKind.RDMAC))
+                with m.If(move):
+                    m.d.sync += group.eq(group + 1)
+                    m.next = "BIAS"
+                    with m.If(last_group):
+                        m.d.sync += [
+                            group.eq(0),
+                            token.eq(token + 1),
+                            input_base.eq(input_base + job.input_stride),
+                            bias_byte.eq(job.bias * COLUMN_BYTES),
+                        ]
+                        with m.If(last_token):
+                            m.next = "IDLE"
+
+        # --- data stage: the step, and its word as the buffer's read port shows it
+        held = Signal()
+        held_step = Signal(
+            data.StructLayout(
+                {"kind": RegisterKind, "column": 6, "zero": 1, "partial": 1, "shift": 5}
+            )
+        )
+        m.d.comb += move.eq(issue & (~held | self.steps.ready))
+        with m.If(move):
+            m.d.sync += [
+                held.eq(1),
+                held_step.kind.eq(kind),
+                held_step.column.eq(column),
+                held_step.zero.eq(zero),
+                held_step.partial.eq(partial),
+                held_step.shift.eq(Mux(kind == RegisterKind.WRBIAS, bias_byte[:5], 0)),
+                self.channels.eq(targets),
+            ]
+        with m.Elif(self.steps.ready):
+            m.d.sync += held.eq(0)
+
+        lanes = Signal(LANES)
+        m.d.comb += lanes.eq(Mux(held_step.partial, (1 << job.last_lanes) - 1, -1))
+        word = Signal(256)
+        # The biases of one channel lie together; where a channel has fewer banks than a word has lanes, they are
+        # moved to the lanes of its banks.
+        per_channel = 2 * geometry.banks
+        places = COLUMN_BYTES // per_channel
+        if places > 1:
+            with m.Switch(held_step.shift):
+                for place in range(places):
+                    with m.Case(place * per_channel):
+                        m.d.comb += word.eq(self.data >> (8 * place * per_channel))
+        else:
+            m.d.comb += word.eq(self.data)
+        masked = Cat(Mux(lanes[i] & ~held_step.zero, word.word_select(i, 16), 0) for i in range(LANES))
+        m.d.comb += [
+            self.steps.valid.eq(held),
+            self.steps.p.kind.eq(held_step.kind),
+            self.steps.p.column.eq(held_step.column),
+            self.steps.p.data.eq(masked),
+            self.busy.eq(held | ~fsm.ongoing("IDLE")),
+        ]
+        return m

@@ -1,0 +1,1 @@
+"""The boundary between a PIM memory controller and the device's physical layer."""

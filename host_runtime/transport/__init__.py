@@ -1,0 +1,35 @@
+"""Ways to a device, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from host_runtime.transport.base import Transport
+from pim_model.spec.config import Config
+
+__all__ = ["TRANSPORTS", "Progress", "Transport", "open_transport"]
+
+TRANSPORTS = ("model", "verilator")
+"""Names that :func:`open_transport` knows."""
+
+Progress = Callable[[str, float | None], None]
+"""``progress(step, fraction)``: what a long start is doing, and how much of it is done (None if unknown)."""
+
+
+def open_transport(
+    name: str, config: Config, numerics: str = "aligned", progress: Progress | None = None
+) -> Transport:
+    """Open a way to a fresh device of shape ``config`` whose processing units compute as ``numerics`` says.
+
+    ``ValueError`` for an unknown name. ``verilator`` needs the extra ``sim`` and a C++ compiler, and builds its library
+    the first time it meets ``config``.
+    """
+    if name == "model":
+        from host_runtime.transport.model import ModelTransport
+
+        return ModelTransport(config, numerics)
+    if name == "verilator":
+        from host_runtime.transport.verilated import VerilatedTransport
+
+        return VerilatedTransport(config, numerics, progress)
+    raise ValueError(f"transport must be one of {', '.join(TRANSPORTS)}, not {name!r}")

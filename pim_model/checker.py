@@ -1,0 +1,159 @@
+# Ref: pim_model/spec/timing_rules.py; GDDR6-AiM notes, "Commands" (legal sequences)
+"""Golden checker of one channel's command bus: every timing rule, bank states, register mode, windows,
+refresh.
+
+It shares the rule table with the controller and nothing else. Finding codes: the rule's number, or a
+:class:`~pim_model.spec.errors.Violation` from 64 on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from pim_model.checker_rules import NEVER, Touch, rule_trackers, touch
+from pim_model.checker_state import ProtocolState
+from pim_model.spec.config import Config
+from pim_model.spec.errors import Violation
+from pim_model.spec.micro import REGISTER_OPS, WRITE_DATA, Micro
+from pim_model.spec.micro import MicroOp as Op
+from pim_model.spec.timing_rules import FAW_OPS, RULES
+
+__all__ = ["FAW_ACTIVATIONS", "Checker", "Finding", "ProtocolError", "describe"]
+
+Finding = int
+"""A rule number (0 to 63) or a Violation (64 and above)."""
+
+FAW_ACTIVATIONS = 4
+"""Single-bank activations that one tFAW window holds."""
+
+
+class ProtocolError(Exception):
+    """A command that the device forbids."""
+
+    def __init__(self, cycle: int, micro: Micro, findings: Sequence[Finding]) -> None:
+        super().__init__(f"cycle {cycle}: {micro} breaks {', '.join(map(describe, findings))}")
+        self.cycle = cycle
+        self.micro = micro
+        self.findings = tuple(findings)
+
+
+def describe(finding: Finding) -> str:
+    """Name of a rule or a violation."""
+    return RULES[finding].name if finding < Violation.ROW_OPEN else Violation(finding).name
+
+
+class Checker:
+    """Judges the commands of one channel, in order: by cycle, and slot 0 before slot 1 of a cycle.
+
+    Parameters
+    ----------
+    config : Config
+        Geometry and timing preset.
+    strict : bool
+        Raise :class:`ProtocolError` from :meth:`issue` instead of only returning findings.
+    refresh : bool
+        Whether the refresh deadline counts.
+    """
+
+    def __init__(self, config: Config, *, strict: bool = False, refresh: bool = True) -> None:
+        self.config = config
+        self.strict = strict
+        self.refresh = refresh
+        self._geometry = config.geometry
+        self._before, self._after = rule_trackers(config.timing, config.geometry)
+        self._state = ProtocolState(config)
+        self._faw = config.timing.faw_cycles
+        self._activations: deque[int] = deque([NEVER] * FAW_ACTIVATIONS, maxlen=FAW_ACTIVATIONS)
+        self._limit = config.timing.refresh_limit
+        self._refreshed = [0] * self._geometry.banks
+        self._oldest = 0
+        self._late = False
+        self._cycle, self._slot = -1, 1
+        self._first: Op | None = None  # first command of this cycle
+
+    def probe(self, cycle: int, slot: int, micro: Micro) -> list[Finding]:
+        """What the command would break, in ascending order of codes; nothing changes."""
+        return self._judge(cycle, slot, micro, touch(micro, self._geometry))
+
+    def _judge(self, cycle: int, slot: int, micro: Micro, where: Touch | None) -> list[Finding]:
+        if micro.op is Op.NOP:
+            return []
+        self._check_time(cycle, slot)
+        if where is None:
+            return [Violation.OPERAND]
+        found = [
+            tracker.index for tracker in self._after[micro.op] if cycle < tracker.last(where) + tracker.cycles
+        ]
+        found += self._state.probe(micro, where)
+        count = FAW_OPS.get(micro.op)
+        if count is not None and cycle < self._activations[count - 1] + self._faw:
+            found.append(Violation.FAW)
+        if self.refresh and not self._late and cycle - self._oldest > self._limit:
+            found.append(Violation.REFRESH_LATE)
+        if self._bus_conflict(cycle, slot, micro.op):
+            found.append(Violation.COMMAND_BUS)
+        return found
+
+    def issue(self, cycle: int, slot: int, micro: Micro) -> list[Finding]:
+        """Take the command and return what it breaks. A command with a bad operand changes nothing."""
+        where = touch(micro, self._geometry)
+        found = self._judge(cycle, slot, micro, where)
+        if found and self.strict:
+            raise ProtocolError(cycle, micro, found)
+        if micro.op is Op.NOP or where is None:
+            return found
+        if cycle > self._cycle:
+            self._first = micro.op
+        self._cycle, self._slot = cycle, slot
+        for tracker in self._before[micro.op]:
+            tracker.note(where, cycle)
+        self._state.take(micro, where)
+        for _ in range(FAW_OPS.get(micro.op, 0)):
+            self._activations.append(cycle)
+        if Violation.REFRESH_LATE in found:
+            self._late = True  # one finding a lapse
+        if micro.op in (Op.REFPB, Op.REFAB):
+            for bank in where.banks:
+                self._refreshed[bank] = cycle
+            self._oldest = min(self._refreshed)
+            self._late = self._late and cycle - self._oldest > self._limit
+        return found
+
+    def earliest(self, micro: Micro, not_before: int = 0, slot: int | None = None) -> int:
+        """First cycle from ``not_before`` on in which the command breaks nothing.
+
+        ``slot``: None for slot 1 of a register command and slot 0 of any other. Raises :class:`ProtocolError`
+        when waiting cannot help. The refresh deadline, which waiting only makes worse, is left out.
+        """
+        if slot is None:
+            slot = int(micro.op in REGISTER_OPS)
+        where = touch(micro, self._geometry)
+        lasting = [Violation.OPERAND] if where is None else self._state.probe(micro, where)
+        if where is None or lasting or (slot == 1 and micro.op not in REGISTER_OPS):
+            raise ProtocolError(not_before, micro, lasting or [Violation.COMMAND_BUS])
+        cycle = max(not_before, 0, self._cycle + (slot <= self._slot))
+        for tracker in self._after[micro.op]:
+            cycle = max(cycle, tracker.last(where) + tracker.cycles)
+        count = FAW_OPS.get(micro.op)
+        if count is not None:
+            cycle = max(cycle, self._activations[count - 1] + self._faw)
+        return cycle + self._bus_conflict(cycle, slot, micro.op)
+
+    def _bus_conflict(self, cycle: int, slot: int, op: Op) -> bool:
+        """Slot 1 is for register commands; one register command and one data write in a cycle."""
+        if slot == 1 and op not in REGISTER_OPS:
+            return True
+        if cycle != self._cycle:
+            return False
+        return slot == self._slot or any(
+            op in kind and self._first in kind for kind in (REGISTER_OPS, WRITE_DATA)
+        )
+
+    def _check_time(self, cycle: int, slot: int) -> None:
+        if slot not in (0, 1):
+            raise ValueError(f"slot must be 0 or 1, not {slot!r}")
+        if (cycle, slot) < (self._cycle, self._slot):
+            raise ValueError(
+                f"cycle and slot must not be before ({self._cycle}, {self._slot}), not ({cycle}, {slot})"
+            )

@@ -1,0 +1,124 @@
+# Ref: pim_model/spec/timing_rules.py
+"""Timing rules at work: the last time that a rule's first command touched each instance of the rule's scope."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+from pim_model.spec.geometry import TABLE_ROWS, Geometry
+from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, Micro
+from pim_model.spec.micro import MicroOp as Op
+from pim_model.spec.timing import TimedRule, Timing
+from pim_model.spec.timing_rules import Scope
+
+__all__ = ["NEVER", "Touch", "Tracker", "rule_trackers", "touch"]
+
+NEVER = -(1 << 40)
+"""A cycle before everything."""
+
+_ROWS = frozenset({Op.ACT, Op.ACT4, Op.ACTAB})
+_COLUMNS = frozenset({Op.RD, Op.WR, Op.WRGB, Op.MACSB, Op.MAC4B, Op.MACAB, Op.EWMUL, Op.RDCP, Op.WRCP,
+Op.WRBK}) # A mode switch wants all banks closed, so under a bank's rule it touches each. _EVERY_BANK =
+ALL_BANKS | {Op.TMOD_IN, Op.TMOD_OUT}
+
+
+class Touch(NamedTuple):
+    """What a command touches."""
+
+    banks: range
+    every: bool
+    """Whether these are all banks of the channel."""
+    groups: range
+    column: int
+
+
+@lru_cache(maxsize=1 << 16)
+def touch(micro: Micro, geometry: Geometry) -> Touch | None:
+    """The instances of each scope that a command touches; None if an operand is outside the device."""
+    op, size = micro.op, geometry.banks_per_group
+    if op in _ROWS and not 0 <= micro.row < geometry.rows:
+        return None
+    if op is Op.ACTAF and not 0 <= micro.row < TABLE_ROWS:
+        return None
+    if op in _COLUMNS and not 0 <= micro.column < geometry.columns:
+        return None
+    if op in ONE_BANK or op in FOUR_BANKS:
+        if not 0 <= micro.bank < geometry.banks:
+            return None
+        group = micro.bank // size
+        banks = range(micro.bank, micro.bank + 1) if op in ONE_BANK else range(group * size, group * size +
+        size) return Touch(banks, len(banks) == geometry.banks, range(group, group + 1), micro.column)
+    if op in _EVERY_BANK:
+        return Touch(range(geometry.banks), True, range(geometry.banks // size), micro.column)
+    return Touch(range(0), False, range(0), micro.column)
+
+
+class Tracker:
+    """One rule: when its first command last touched each instance of its scope.
+
+    An access to every instance costs one assignment, so that all-bank commands stay cheap.
+    """
+
+    __slots__ = ("_any", "_each", "_every", "_scope", "cycles", "index")
+
+    def __init__(self, rule: TimedRule, instances: int) -> None:
+        self.index = rule.index
+        self.cycles = rule.cycles
+        self._scope = rule.rule.scope
+        self._each = [NEVER] * instances
+        self._every = NEVER
+        self._any = NEVER
+
+    def note(self, where: Touch, cycle: int) -> None:
+        """The rule's first command was issued."""
+        scope = self._scope
+        if scope is Scope.CHANNEL:
+            self._any = cycle
+        elif scope is Scope.COLUMN:
+            self._each[where.column] = cycle
+        elif where.every:
+            self._any = self._every = cycle
+        else:
+            instances = where.banks if scope is Scope.BANK else where.groups
+            for instance in instances:
+                self._each[instance] = cycle
+            if instances:
+                self._any = cycle
+
+    def last(self, where: Touch) -> int:
+        """When it last touched anything that ``where`` touches too."""
+        scope = self._scope
+        if scope is Scope.CHANNEL:
+            return self._any
+        if scope is Scope.COLUMN:
+            return self._each[where.column]
+        if where.every:
+            return self._any
+        latest = NEVER
+        for instance in where.banks if scope is Scope.BANK else where.groups:
+            latest = max(latest, self._each[instance], self._every)
+        return latest
+
+
+def rule_trackers(
+    timing: Timing, geometry: Geometry
+) -> tuple[Mapping[Op, list[Tracker]], Mapping[Op, list[Tracker]]]:
+    """Fresh trackers of all rules that bind: by first command, and by second command."""
+    instances = {
+        Scope.BANK: geometry.banks,
+        Scope.GROUP: geometry.banks // geometry.banks_per_group,
+        Scope.CHANNEL: 0,
+        Scope.COLUMN: geometry.columns,
+    }
+    before: dict[Op, list[Tracker]] = {op: [] for op in Op}
+    after: dict[Op, list[Tracker]] = {op: [] for op in Op}
+    for rule in timing.rules:
+        if rule.cycles:
+            tracker = Tracker(rule, instances[rule.rule.scope])
+            for op in rule.rule.before:
+                before[op].append(tracker)
+            for op in rule.rule.after:
+                after[op].append(tracker)
+    return before, after

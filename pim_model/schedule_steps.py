@@ -1,0 +1,228 @@
+# Ref: GDDR6-AiM notes, "Timing" and "Access to global buffer, bias and results"
+"""The steps of the golden schedule, placed once for each distinct past. See ``schedule.py``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+from pim_model.spec.geometry import Geometry
+from pim_model.spec.micro import REGISTER_OPS, MicroOp
+from pim_model.spec.timing import Timing, timing
+from pim_model.spec.timing_rules import Scope
+
+__all__ = ["Outcome", "Past", "Refresh", "Registers", "Step", "StepTable", "Tile", "step_table"]
+
+Past = int
+"""Number of a distinct past in its table."""
+
+
+@dataclass(frozen=True)
+class Registers:
+    """Register commands of slot 1, in order; with ``visit``, between TMOD_IN and TMOD_OUT."""
+
+    visit: bool
+    result: MicroOp | None
+    bias: bool
+    load: int
+    """Columns of the global buffer to write."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One row opened, used and closed: a weight tile of ``columns``, or the table row."""
+
+    columns: int
+    activation: bool
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """One all-bank refresh, not before cycle ``earliest`` (counted as all cycles of a step)."""
+
+    earliest: int
+
+
+Step = Registers | Tile | Refresh
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A step after a past: cycles count from the past's last row command."""
+
+    commands: tuple[tuple[int, int, MicroOp, int], ...]
+    """(cycle, slot, op, column)"""
+    past: Past
+    shift: int
+    """What to add to the count for the next step."""
+    end: int
+    """Cycle after the last command and the last result's arrival."""
+
+
+@dataclass(frozen=True)
+class _History:
+    """Last times, relative to the last row command; nothing is older than the horizon."""
+
+    slots: tuple[int, int]
+    ops: tuple[int, ...]
+    """By op number; -horizon for never."""
+    macs: tuple[int, ...]
+    """By column of the buffer."""
+    writes: tuple[int, ...]
+
+
+class StepTable:
+    """All steps met so far under one timing preset and row length."""
+
+    def __init__(self, timing: Timing, columns: int) -> None:
+        self._timing = timing
+        every = list(MicroOp)
+        scopes = (Scope.BANK, Scope.GROUP, Scope.CHANNEL)
+        distance = {
+            (before, after): max(timing.between(before, after, scope) for scope in scopes)
+            for before in every
+            for after in every
+        }
+        self._bounds = {
+            after: [(before, distance[before, after]) for before in every if distance[before, after]]
+            for after in every
+        }
+        self._write_to_mac = timing.between(MicroOp.WRGB, MicroOp.MACAB, Scope.COLUMN)
+        self._mac_to_write = timing.between(MicroOp.MACAB, MicroOp.WRGB, Scope.COLUMN)
+        self._result_latency = max(1, timing.cycles("RLREG + BL"))
+        longest = max(rule.cycles for rule in timing.rules)
+        # A register command may be placed as early as a tile before the last row command; rules reach
+        # further back.
+        self._horizon = 3 * longest + 2 * columns + 64
+        self._numbers: dict[_History, Past] = {}
+        self._histories: list[_History] = []
+        self._outcomes: dict[tuple[Past, Step], Outcome] = {}
+        self._gates: dict[tuple[Past, Step], int | None] = {}
+        never = -self._horizon
+        self.idle = self._number(
+            _History((-1, -1), (never,) * (max(every) + 1), (never,) * columns, (never,) * columns)
+        )
+
+    @property
+    def refresh_floor(self) -> int:
+        """A relative cycle before which no refresh can be legal: what is due earlier is due now."""
+        return -self._horizon
+
+    def after(self, past: Past, step: Step) -> Outcome:
+        """Place ``step`` after ``past``."""
+        outcome = self._outcomes.get((past, step))
+        if outcome is None:
+            outcome = self._outcomes[past, step] = self._place(past, step)
+        return outcome
+
+    def gate(self, past: Past, step: Step) -> int | None:
+        """Cycle of the row command before which a due refresh goes; None for a step without one."""
+        key = (past, step)
+        if key not in self._gates:
+            self._gates[key] = self._gate(past, step)
+        return self._gates[key]
+
+    @staticmethod
+    @lru_cache(maxsize=1024)
+    def counts(step: Step) -> Mapping[MicroOp, int]:
+        """Commands of a step, by kind."""
+        return Counter(op for op, _ in _ops(step))
+
+    def _gate(self, past: Past, step: Step) -> int | None:
+        first = _ops(step)[0][0]
+        if first not in (MicroOp.ACTAB, MicroOp.ACTAF, MicroOp.TMOD_IN):
+            return None
+        return _Placer(self, self._histories[past]).earliest(first, 0)
+
+    def _place(self, past: Past, step: Step) -> Outcome:
+        placer = _Placer(self, self._histories[past])
+        floor = step.earliest if isinstance(step, Refresh) else None
+        for op, column in _ops(step):
+            placer.put(op, column, floor)
+        end = 0
+        for cycle, _, op, _ in placer.commands:
+            arrival = self._result_latency if op in (MicroOp.RDMAC, MicroOp.RDAF) else 0
+            end = max(end, cycle + arrival + 1)
+        history, shift = placer.history()
+        return Outcome(tuple(placer.commands), self._number(history), shift, end)
+
+    def _number(self, history: _History) -> Past:
+        number = self._numbers.get(history)
+        if number is None:
+            number = self._numbers[history] = len(self._histories)
+            self._histories.append(history)
+        return number
+
+
+class _Placer:
+    """Puts commands one by one at their earliest cycle after a history."""
+
+    def __init__(self, table: StepTable, history: _History) -> None:
+        self._table = table
+        self._slots = list(history.slots)
+        self._ops = list(history.ops)
+        self._macs = list(history.macs)
+        self._writes = list(history.writes)
+        self.commands: list[tuple[int, int, MicroOp, int]] = []
+
+    def earliest(self, op: MicroOp, column: int) -> int:
+        cycle = self._slots[op in REGISTER_OPS] + 1
+        for before, distance in self._table._bounds[op]:
+            cycle = max(cycle, self._ops[before] + distance)
+        if op is MicroOp.MACAB:
+            cycle = max(cycle, self._writes[column] + self._table._write_to_mac)
+        elif op is MicroOp.WRGB:
+            cycle = max(cycle, self._macs[column] + self._table._mac_to_write)
+        return cycle
+
+    def put(self, op: MicroOp, column: int, floor: int | None) -> None:
+        cycle = self.earliest(op, column)
+        if floor is not None:
+            cycle = max(cycle, floor)
+        slot = int(op in REGISTER_OPS)
+        self._slots[slot] = cycle
+        self._ops[op] = cycle
+        if op is MicroOp.MACAB:
+            self._macs[column] = cycle
+        elif op is MicroOp.WRGB:
+            self._writes[column] = cycle
+        self.commands.append((cycle, slot, op, column))
+
+    def history(self) -> tuple[_History, int]:
+        """What later steps need to know, relative to the last row command; and that command's cycle."""
+        shift = max(self._slots[0], 0)
+        never = -self._table._horizon
+
+        def moved(times: list[int]) -> tuple[int, ...]:
+            return tuple(max(never, time - shift) for time in times)
+
+        slots = (self._slots[0] - shift, max(never, self._slots[1] - shift))
+        return _History(slots, moved(self._ops), moved(self._macs), moved(self._writes)), shift
+
+
+@cache
+def _ops(step: Step) -> tuple[tuple[MicroOp, int], ...]:
+    """The commands of a step, in order, with their columns."""
+    if isinstance(step, Refresh):
+        return ((MicroOp.REFAB, 0),)
+    if isinstance(step, Tile):
+        if step.activation:
+            return ((MicroOp.ACTAF, 0), (MicroOp.AF, 0), (MicroOp.PREA, 0))
+        macs = tuple((MicroOp.MACAB, column) for column in range(step.columns))
+        return ((MicroOp.ACTAB, 0), *macs, (MicroOp.PREA, 0))
+    body = [(MicroOp.WRGB, column) for column in range(step.load)]
+    if step.bias:
+        body.insert(0, (MicroOp.WRBIAS, 0))
+    if step.result is not None:
+        body.insert(0, (step.result, 0))
+    if step.visit:
+        body = [(MicroOp.TMOD_IN, 0), *body, (MicroOp.TMOD_OUT, 0)]
+    return tuple(body)
+
+
+@cache
+def step_table(timing_name: str, geometry: Geometry) -> StepTable:
+    """The table of a preset and a geometry, shared by all macros."""
+    return StepTable(timing(timing_name), geometry.columns)

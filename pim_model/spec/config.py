@@ -1,0 +1,92 @@
+"""A whole configuration of the prototype: geometry, timing preset, buffers and queues."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .geometry import COLUMN_BYTES, Geometry
+from .timing import TIMINGS, Timing, timing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One build of the prototype.
+
+    Parameters
+    ----------
+    name : str
+        Preset name, for reports.
+    geometry : Geometry
+        Shape of the memory.
+    timing_name : str
+        A key of :data:`pim_model.spec.timing.TIMINGS`.
+    buffer_bytes : int
+        Size of the activation buffer in the PCU (inputs, biases, results); a power of two, 1 KiB to 1 MiB.
+    macro_queue : int
+        Macros that the PCU holds besides the running one; 1 to 64.
+    completion_queue : int
+        Completions held until the host takes them; 1 to 64.
+    """
+
+    name: str
+    geometry: Geometry
+    timing_name: str = "ianus_ck"
+    buffer_bytes: int = 256 * 1024
+    macro_queue: int = 8
+    completion_queue: int = 8
+
+    def __post_init__(self) -> None:
+        if self.timing_name not in TIMINGS:
+            raise ValueError(f"timing must be one of {', '.join(TIMINGS)}, not {self.timing_name!r}")
+        size = self.buffer_bytes
+        if size & (size - 1) or not 1024 <= size <= 1 << 20:
+            raise ValueError(f"buffer_bytes must be a power of two from 1024 to 1048576, not {size!r}")
+        for field in ("macro_queue", "completion_queue"):
+            if not 1 <= getattr(self, field) <= 64:
+                raise ValueError(f"{field} must be from 1 to 64, not {getattr(self, field)!r}")
+
+    @property
+    def timing(self) -> Timing:
+        """The resolved timing preset."""
+        return timing(self.timing_name)
+
+    @property
+    def buffer_words(self) -> int:
+        """Words of 32 bytes in the activation buffer."""
+        return self.buffer_bytes // COLUMN_BYTES
+
+    @property
+    def window_bits(self) -> int:
+        """Address bits of the host's data window: the memory, and above it the activation buffer."""
+        return max(self.geometry.address_bits, (self.buffer_bytes - 1).bit_length()) + 1
+
+    @property
+    def buffer_base(self) -> int:
+        """First address of the activation buffer in the data window."""
+        return 1 << (self.window_bits - 1)
+
+
+CONFIGS: dict[str, Config] = {
+    config.name: config
+    for config in (
+        # Ref: IANUS (ASPLOS 2024), Table 1: 8 channels, 16 banks, 2 KB rows, 8 GB.
+        Config(name="ianus", geometry=Geometry(channels=8, banks=16, rows=32768)),
+        # Small on purpose: edges, wraps and full queues are reached quickly.
+        Config(
+            name="tiny",
+            geometry=Geometry(channels=2, banks=4, rows=64, row_bytes=256),
+            buffer_bytes=16 * 1024,
+            macro_queue=2,
+            completion_queue=2,
+        ),
+    )
+}
+
+
+def config(name: str, timing_name: str | None = None) -> Config:
+    """Preset ``name``, with another timing preset if given; ``ValueError`` lists the names there are."""
+    try:
+        preset = CONFIGS[name]
+    except KeyError:
+        raise ValueError(f"config must be one of {', '.join(CONFIGS)}, not {name!r}") from None
+    return preset if timing_name is None else replace(preset, timing_name=timing_name)

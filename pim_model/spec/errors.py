@@ -1,0 +1,70 @@
+"""Status codes of a macro's completion."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Status(IntEnum):
+    """How a macro ended. Anything but ``OK`` means that it issued no DRAM command."""
+
+    OK = 0
+    """Executed; its results are in the activation buffer."""
+    BAD_OPCODE = 1
+    """The opcode names no macro."""
+    RESERVED_BITS = 2
+    """A reserved bit of the macro is not zero."""
+    BAD_SHAPE = 3
+    """Rows, columns or tokens are zero or beyond the limits of the format."""
+    BAD_FUNCTION = 4
+    """The activation function has no table row."""
+    WEIGHT_RANGE = 5
+    """The weight matrix does not fit between its first row and the table rows."""
+    ALIGNMENT = 6
+    """An activation-buffer offset is not a multiple of 32 bytes."""
+    BUFFER_RANGE = 7
+    """Inputs, results or bias reach beyond the activation buffer."""
+
+
+STATUS_TEXT: dict[Status, str] = {
+    status: text
+    for status, text in (
+        (Status.OK, "executed"),
+        (Status.BAD_OPCODE, "the opcode names no macro"),
+        (Status.RESERVED_BITS, "a reserved bit of the macro is not zero"),
+        (Status.BAD_SHAPE, "rows, columns and tokens must not be zero"),
+        (Status.BAD_FUNCTION, "the activation function has no table row"),
+        (Status.WEIGHT_RANGE, "the weight matrix reaches into the table rows or beyond the memory"),
+        (Status.ALIGNMENT, "activation-buffer offsets must be multiples of 32 bytes"),
+        (Status.BUFFER_RANGE, "inputs, results or bias reach beyond the activation buffer"),
+    )
+}
+
+
+class Violation(IntEnum):
+    """Checker codes beside the rule numbers (0 to 63): state errors and windows."""
+
+    ROW_OPEN = 64
+    """An activation addresses a bank that has a row open."""
+    ROW_CLOSED = 65
+    """A column command addresses a bank with no row open."""
+    REFRESH_OPEN = 66
+    """A refresh addresses a bank that has a row open."""
+    MODE_OPEN = 67
+    """Register mode is entered or left with a row open."""
+    REGISTER_MODE = 68
+    """A register command outside register mode, where the device needs it."""
+    IN_REGISTER_MODE = 69
+    """Another command inside register mode."""
+    PIM_ROW = 70
+    """Normal access to a row opened for PIM, or PIM access to a row opened by ACT."""
+    TABLE_ROW = 71
+    """AF without the table row open, or MAC on a table row."""
+    FAW = 72
+    """A fifth activation inside the tFAW window."""
+    REFRESH_LATE = 73
+    """No refresh for longer than tREFI and all postponements allow."""
+    COMMAND_BUS = 74
+    """A register command in slot 0 together with one in slot 1, or two data writes in one cycle."""
+    OPERAND = 75
+    """An opcode or operand that the device does not have."""

@@ -1,0 +1,1 @@
+"""Turns hdl into running simulations."""

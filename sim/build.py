@@ -1,0 +1,179 @@
+"""Builds the shared libraries of ``sim.native``, each once per content, in ``build/``.
+
+The whole simulation: Amaranth -> Verilog -> Verilator -> C++ -> one library that also holds ``sim/native``. Directories
+(see ``pim_model.buildcache``):
+
+* ``verilog-<digest of the RTL's sources and the configuration>/top.v``;
+* ``verilated-<digest of the run-time library's sources and flags>/*.o``;
+* ``prototype-<digest of the Verilog, C++ sources, flags and tools>/prototype.so``, with ``build.log``;
+* ``device-<...>/device.so``: the device model alone.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+from pathlib import Path
+
+from pim_model.buildcache import build_root, digest, once
+from pim_model.spec.config import Config
+from sim.compile import Log, Progress, Unit, compile_units, link
+from sim.headers import ports_header, spec_header
+from sim.toolchain import STANDARD, BuildError, target, verilator, verilator_root, versions
+
+__all__ = ["BuildError", "device_library", "library", "library_of", "verilog"]
+
+_HERE = Path(__file__).resolve().parent
+_NATIVE = _HERE / "native"
+_WAIVERS = _HERE / "waivers.vlt"
+_DEVICE = ("aim_device.cpp", "activation.cpp", "mac.cpp")
+_HARNESS = ("bus.cpp", "clock.cpp", "harness.cpp")
+
+# A port is visible without help, so no --public flag: each would cost the optimiser its best moves. Registers have
+# initial values and the design one clock, so X means nothing here.
+_VERILATE = ("--cc", "--prefix", "Vtop", "--top-module", "top", "-O3", "--x-assign", "fast", "--x-initial", "fast",
+             "--no-timing", "-Wall", "--output-split", "20000")  # fmt: skip
+# No contraction: a fused multiply-add rounds once where the device rounds twice.
+_COMMON = (STANDARD, "-fPIC", "-pthread", "-march=native", "-ffp-contract=off", "-fvisibility=default")
+_NATIVE_FLAGS = (*_COMMON, "-O3", "-Wall", "-Wextra", "-Werror=return-type")
+# No precompiled header, which would save a second a file: GCC 12 takes one made at another -O level, and then crashes.
+_FAST = (*_COMMON, "-O2", "-w")
+_SLOW = (*_COMMON, "-O1", "-w")  # runs once, at reset
+_DEFINES = ("-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE=0", "-DVM_TRACE_FST=0",
+            "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0")  # fmt: skip
+
+
+def _quiet(_step: str, _fraction: float | None) -> None:
+    pass
+
+
+def library(config: Config, progress: Progress | None = None) -> Path:
+    """The library of the whole prototype in ``config``, built if it is not there yet.
+
+    ``progress(step, fraction)`` is told what is being done; a library that exists is returned without a call.
+    Raises :class:`BuildError` with the end of the log when a tool is missing or fails.
+    """
+    return library_of(verilog(config, progress), config, progress)
+
+
+def verilog(config: Config, progress: Progress | None = None) -> str:
+    """Verilog of the prototype in ``config``, from a cache while the RTL's sources stay the same."""
+    report = progress or _quiet
+    roots = [_HERE.parent / "hdl", _HERE.parent / "pim_model" / "spec"]
+    sources = sorted(path for root in roots for path in root.rglob("*.py"))
+    parts: list[str | Path] = [importlib.metadata.version("amaranth"), repr(config)]
+    for path in sources:
+        parts += [path.relative_to(_HERE.parent).as_posix(), path]
+    directory = build_root() / f"verilog-{digest(*parts)}"
+    with once(directory) as work:
+        if work is not None:
+            report("elaborate", None)
+            (work / "top.v").write_text(_elaborate(config), encoding="utf-8")
+    return (directory / "top.v").read_text(encoding="utf-8")
+
+
+def _elaborate(config: Config) -> str:
+    try:
+        from amaranth.back import verilog as back
+
+        from hdl.top import Prototype
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("hdl", "pim_model"):
+            raise
+        raise BuildError(f"{error.name} is not installed: install the sim extra (pip install 'ianus[sim]')") from error
+    # Without source positions: a change of the Python that leaves the circuit alone leaves the text alone.
+    text: str = back.convert(Prototype(config), name="top", emit_src=False, strip_internal_attrs=True)
+    return text
+
+
+def library_of(text: str, config: Config, progress: Progress | None = None) -> Path:
+    """As :func:`library`, for the Verilog ``text`` of any module ``top`` with the prototype's ports."""
+    report = progress or _quiet
+    headers = {"spec.h": spec_header(config), "ports.h": ports_header(config)}
+    flags = repr((_VERILATE, _FAST, _SLOW, _NATIVE_FLAGS, _DEFINES))
+    name = digest(text, *headers.values(), *_native_sources(), _WAIVERS, flags, versions(), target())
+    directory = build_root() / f"prototype-{name}"
+    with once(directory) as work:
+        if work is not None:
+            _build_prototype(work, Log(work / "build.log", _failed(directory) / "build.log"), text, headers, report)
+    return directory / "prototype.so"
+
+
+def device_library(config: Config, progress: Progress | None = None) -> Path:
+    """The library of the device model alone: one channel of ``config``, commands by a C ABI."""
+    header = spec_header(config)
+    name = digest(header, *_native_sources(), repr(_NATIVE_FLAGS), versions(), target())
+    directory = build_root() / f"device-{name}"
+    with once(directory) as work:
+        if work is not None:
+            log = Log(work / "build.log", _failed(directory) / "build.log")
+            (work / "spec.h").write_text(header, encoding="utf-8")
+            units = _native_units((*_DEVICE, "device_abi.cpp"), work, ())
+            compile_units(units, log, work, progress or _quiet)
+            link([unit.object for unit in units], work / "device.so", log, work)
+    return directory / "device.so"
+
+
+def _failed(directory: Path) -> Path:
+    """Where ``once`` keeps a build that failed."""
+    return directory.with_name(directory.name + ".failed")
+
+
+def _native_sources() -> list[str | Path]:
+    """Names and contents of all C++ sources, for a digest."""
+    parts: list[str | Path] = []
+    for path in sorted(path for path in _NATIVE.iterdir() if path.suffix in (".cpp", ".h")):
+        parts += [path.name, path]
+    return parts
+
+
+def _native_units(names: tuple[str, ...], work: Path, includes: tuple[str, ...]) -> list[Unit]:
+    flags = (*_NATIVE_FLAGS, f"-I{_NATIVE}", f"-I{work}", *includes)
+    return [Unit(_NATIVE / name, flags, work / name.replace(".cpp", ".o")) for name in names]
+
+
+def _build_prototype(work: Path, log: Log, text: str, headers: dict[str, str], progress: Progress) -> None:
+    source, objects = work / "top.v", work / "obj"
+    source.write_text(text, encoding="utf-8")
+    for name, content in headers.items():
+        (work / name).write_text(content, encoding="utf-8")
+
+    progress("verilate", None)
+    root = verilator_root()
+    command = [str(verilator()), *_VERILATE, "--Mdir", "obj", str(_WAIVERS), source.name]
+    log.run(command, work, {"VERILATOR_ROOT": str(root), "PATH": "/usr/bin:/bin"})
+
+    runtime = _runtime(log, progress)
+    includes = (f"-I{objects}", *_include_flags())
+    units = [
+        Unit(path, (*(_SLOW if "Slow" in path.name else _FAST), *includes), path.with_suffix(".o"))
+        for path in sorted(objects.glob("Vtop*.cpp"))
+    ]
+    system = tuple(flag.replace("-I", "-isystem", 1) for flag in includes)
+    units += _native_units((*_DEVICE, *_HARNESS), work, system)
+    compile_units(units, log, objects, progress)
+
+    progress("link", None)
+    link([*(unit.object for unit in units), *runtime], work / "prototype.so", log, work)
+    # Verilog, headers, log and library tell all; objects and generated C++ are many times their size.
+    shutil.rmtree(objects)
+    for unit in units:
+        unit.object.unlink(missing_ok=True)
+
+
+def _include_flags() -> tuple[str, ...]:
+    include = verilator_root() / "include"
+    return (f"-I{include}", f"-I{include / 'vltstd'}", *_DEFINES)
+
+
+def _runtime(log: Log, progress: Progress) -> list[Path]:
+    """Objects of Verilator's run-time library, the same for every design."""
+    include = verilator_root() / "include"
+    names = ("verilated.cpp", "verilated_threads.cpp")
+    directory = build_root() / f"verilated-{digest(repr((_FAST, _DEFINES)), versions(), target())}"
+    with once(directory) as work:
+        if work is not None:
+            flags = (*_FAST, *_include_flags())
+            units = [Unit(include / name, flags, work / name.replace(".cpp", ".o")) for name in names]
+            compile_units(units, log, work, lambda _step, _fraction: progress("compile run-time library", None))
+    return [directory / name.replace(".cpp", ".o") for name in names]

@@ -1,0 +1,192 @@
+#include "aim_device.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "activation.h"
+#include "number.h"
+
+namespace ianus {
+namespace {
+
+using spec::Op;
+
+constexpr unsigned kAll = spec::kBanks;
+constexpr unsigned kGroup = spec::kBanksPerGroup;
+
+const std::uint16_t* lanes(const std::uint8_t* column) { return reinterpret_cast<const std::uint16_t*>(column); }
+
+constexpr bool takes_column(Op op) {
+    switch (op) {
+        case Op::RD:
+        case Op::WR:
+        case Op::WRBK:
+        case Op::WRGB:
+        case Op::MACSB:
+        case Op::MAC4B:
+        case Op::MACAB:
+        case Op::EWMUL:
+        case Op::RDCP:
+        case Op::WRCP:
+            return true;
+        default:
+            return false;
+    }
+}
+
+}  // namespace
+
+bool AimDevice::any_closed(unsigned first, unsigned count) const {
+    for (unsigned bank = first; bank < first + count; ++bank)
+        if (open_[bank] == kClosed) return true;
+    return false;
+}
+
+bool AimDevice::any_open(unsigned first, unsigned count) const {
+    for (unsigned bank = first; bank < first + count; ++bank)
+        if (open_[bank] != kClosed) return true;
+    return false;
+}
+
+const std::uint8_t* AimDevice::cells(unsigned bank, unsigned column) const {
+    return memory_.row(bank, static_cast<unsigned>(open_[bank])) + column * spec::kColumnBytes;
+}
+
+std::uint8_t* AimDevice::writable_cells(unsigned bank, unsigned column) {
+    return memory_.writable_row(bank, static_cast<unsigned>(open_[bank])) + column * spec::kColumnBytes;
+}
+
+Fault AimDevice::open(unsigned first, unsigned count, unsigned row, bool table) {
+    if (row >= spec::kRows) return Fault::kOperand;
+    if (any_open(first, count)) return Fault::kRowOpen;
+    std::fill_n(open_.begin() + first, count, static_cast<int>(row));
+    std::fill_n(table_.begin() + first, count, table);
+    return Fault::kNone;
+}
+
+void AimDevice::close(unsigned first, unsigned count) { std::fill_n(open_.begin() + first, count, kClosed); }
+
+Fault AimDevice::accumulate(unsigned first, unsigned count, unsigned column) {
+    if (any_closed(first, count)) return Fault::kRowClosed;
+    const std::uint16_t* weights[kAll];
+    for (unsigned i = 0; i < count; ++i) weights[i] = lanes(cells(first + i, column));
+    multiply_accumulate(profile_, count, lanes(buffer_.data() + column * spec::kColumnBytes), weights,
+                        accumulators_.data() + first);
+    return Fault::kNone;
+}
+
+Fault AimDevice::apply_table() {
+    if (any_closed(0, kAll)) return Fault::kRowClosed;
+    if (!std::all_of(table_.begin(), table_.end(), [](bool table) { return table; })) return Fault::kTableRow;
+    for (unsigned bank = 0; bank < kAll; ++bank) activations_[bank] = activate(accumulators_[bank], lanes(cells(bank, 0)));
+    return Fault::kNone;
+}
+
+Fault AimDevice::multiply_elements(unsigned column) {
+    if (any_closed(0, kAll)) return Fault::kRowClosed;
+    for (unsigned first = 0; first < kAll; first += kGroup) {
+        const std::uint16_t *a = lanes(cells(first, column)), *b = lanes(cells(first + 1, column));
+        std::uint16_t products[spec::kLanes];
+        for (unsigned lane = 0; lane < spec::kLanes; ++lane)
+            products[lane] = to_bf16(from_bf16(a[lane]) * from_bf16(b[lane]));
+        std::memcpy(writable_cells(first + 2, column), products, sizeof products);
+    }
+    return Fault::kNone;
+}
+
+void AimDevice::read_results(const std::array<float, spec::kBanks>& results, Column& out) {
+    std::uint16_t rounded[spec::kLanes] = {};
+    for (unsigned bank = 0; bank < kAll; ++bank) rounded[bank] = to_bf16(results[bank]);
+    std::memcpy(out.data(), rounded, sizeof rounded);
+}
+
+Fault AimDevice::execute(const Command& command, const std::uint8_t* data, std::uint32_t enables, Column& out) {
+    const unsigned bank = command.bank, column = command.column;
+    const unsigned group = bank / kGroup * kGroup;
+    if ((spec::takes_bank(command.op) && bank >= kAll) || (takes_column(command.op) && column >= spec::kColumns)) {
+        out.fill(0);
+        return Fault::kOperand;
+    }
+    const auto missing_row = [&](unsigned first, unsigned count) {
+        if (!any_closed(first, count)) return false;
+        out.fill(0);
+        return true;
+    };
+
+    switch (command.op) {
+        case Op::NOP:
+        case Op::TMOD_IN:
+        case Op::TMOD_OUT:
+            return Fault::kNone;
+        case Op::ACT:
+            return open(bank, 1, command.row, false);
+        case Op::ACT4:
+            return open(group, kGroup, command.row, false);
+        case Op::ACTAB:
+            return open(0, kAll, command.row, false);
+        case Op::ACTAF:
+            if (command.row >= spec::kTableRows) return Fault::kOperand;
+            return open(0, kAll, spec::kRows - spec::kTableRows + command.row, true);
+        case Op::PRE:
+            close(bank, 1);
+            return Fault::kNone;
+        case Op::PREA:
+            close(0, kAll);
+            return Fault::kNone;
+        case Op::REFPB:
+            return any_open(bank, 1) ? Fault::kRowOpen : Fault::kNone;
+        case Op::REFAB:
+            return any_open(0, kAll) ? Fault::kRowOpen : Fault::kNone;
+        case Op::RD:
+            if (missing_row(bank, 1)) return Fault::kRowClosed;
+            std::memcpy(out.data(), cells(bank, column), spec::kColumnBytes);
+            return Fault::kNone;
+        case Op::WR: {
+            if (missing_row(bank, 1)) return Fault::kRowClosed;
+            std::uint8_t* to = writable_cells(bank, column);
+            for (unsigned i = 0; i < spec::kColumnBytes; ++i) to[i] = enables >> i & 1 ? data[i] : to[i];
+            return Fault::kNone;
+        }
+        case Op::WRBK:
+            if (missing_row(0, kAll)) return Fault::kRowClosed;
+            for (unsigned i = 0; i < kAll; ++i) std::memcpy(writable_cells(i, column), data, spec::kColumnBytes);
+            return Fault::kNone;
+        case Op::WRGB:
+            std::memcpy(buffer_.data() + column * spec::kColumnBytes, data, spec::kColumnBytes);
+            return Fault::kNone;
+        case Op::WRBIAS: {
+            std::uint16_t bias[spec::kLanes];
+            std::memcpy(bias, data, sizeof bias);
+            for (unsigned i = 0; i < kAll; ++i) accumulators_[i] = from_bf16(bias[i]);
+            return Fault::kNone;
+        }
+        case Op::RDMAC:
+            read_results(accumulators_, out);
+            return Fault::kNone;
+        case Op::RDAF:
+            read_results(activations_, out);
+            return Fault::kNone;
+        case Op::MACSB:
+            return accumulate(bank, 1, column);
+        case Op::MAC4B:
+            return accumulate(group, kGroup, column);
+        case Op::MACAB:
+            return accumulate(0, kAll, column);
+        case Op::AF:
+            return apply_table();
+        case Op::EWMUL:
+            return multiply_elements(column);
+        case Op::RDCP:
+            if (missing_row(bank, 1)) return Fault::kRowClosed;
+            std::memcpy(buffer_.data() + column * spec::kColumnBytes, cells(bank, column), spec::kColumnBytes);
+            return Fault::kNone;
+        case Op::WRCP:
+            if (missing_row(bank, 1)) return Fault::kRowClosed;
+            std::memcpy(writable_cells(bank, column), buffer_.data() + column * spec::kColumnBytes, spec::kColumnBytes);
+            return Fault::kNone;
+    }
+    out.fill(0);
+    return Fault::kOpcode;
+}
+
+}  // namespace ianus

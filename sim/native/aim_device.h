@@ -1,0 +1,72 @@
+// One channel of GDDR6-AiM: banks with a processing unit each, global buffer, registers. Functional: commands act at
+// once and in order; the time of their data is the harness's matter, their spacing the checker's in the RTL.
+// Ref: GDDR6-AiM notes, "Commands" and "Numbers"
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "mac.h"
+#include "memory.h"
+#include "spec.h"
+
+namespace ianus {
+
+/// Operands as they stand on the command bus.
+struct Command {
+    spec::Op op;
+    std::uint8_t bank;
+    std::uint8_t column;
+    std::uint16_t row;
+};
+
+/// Commands to which the device can give no meaning. The numbers are part of the C ABI.
+enum class Fault : int {
+    kNone = 0,
+    kOpcode = 1,      ///< no such command
+    kOperand = 2,     ///< bank, row or column that the device does not have
+    kRowClosed = 3,   ///< column access or MAC on a bank without an open row
+    kRowOpen = 4,     ///< activation or refresh of a bank with an open row
+    kTableRow = 5,    ///< AF on a row that ACTAF did not open
+    kDataClash = 6,   ///< two commands of a cycle with write data, or two reads that return at once
+};
+
+class AimDevice {
+public:
+    using Column = std::array<std::uint8_t, spec::kColumnBytes>;
+
+    explicit AimDevice(Profile profile) : profile_(profile) { reset(); }
+
+    /// Carry out a command. data: 32 bytes of a write command; enables: bit i lets WR change byte i; out: where RD,
+    /// RDMAC and RDAF put 32 bytes. A command at fault changes nothing and reads zeros.
+    Fault execute(const Command& command, const std::uint8_t* data, std::uint32_t enables, Column& out);
+
+    /// Close all banks, as at power-on; cells, buffer and registers keep their contents.
+    void reset() { close(0, spec::kBanks); }
+
+    Memory& memory() { return memory_; }
+
+private:
+    static constexpr int kClosed = -1;
+
+    Fault open(unsigned first, unsigned count, unsigned row, bool table);
+    void close(unsigned first, unsigned count);
+    Fault accumulate(unsigned first, unsigned count, unsigned column);
+    Fault apply_table();
+    Fault multiply_elements(unsigned column);
+    bool any_closed(unsigned first, unsigned count) const;
+    bool any_open(unsigned first, unsigned count) const;
+    const std::uint8_t* cells(unsigned bank, unsigned column) const;
+    std::uint8_t* writable_cells(unsigned bank, unsigned column);
+    static void read_results(const std::array<float, spec::kBanks>& results, Column& out);
+
+    Profile profile_;
+    Memory memory_;
+    std::array<int, spec::kBanks> open_;         // the open row, or kClosed
+    std::array<bool, spec::kBanks> table_{};      // opened by ACTAF
+    alignas(64) std::array<std::uint8_t, spec::kRowBytes> buffer_{};
+    alignas(64) std::array<float, spec::kBanks> accumulators_{};
+    std::array<float, spec::kBanks> activations_{};
+};
+
+}  // namespace ianus

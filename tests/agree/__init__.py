@@ -1,0 +1,1 @@
+"""One program, every transport: the same bits, registers and errors."""

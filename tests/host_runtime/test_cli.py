@@ -1,0 +1,301 @@
+"""The `ianus` command on the golden model: results, JSON, exit codes, and sentences instead of tracebacks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from host_runtime import cli
+from host_runtime.errors import DeviceTimeout
+from host_runtime.llm.config import GPT2Config
+from host_runtime.llm.embedded import MODEL, evaluation_text
+from host_runtime.llm.synthetic import write_random_checkpoint
+from pim_model.spec.registers import REGISTERS
+from pim_model.spec.timing import TIMINGS
+
+MATVEC_KEYS = {
+    "rows", "cols", "batch", "backend", "config", "timing", "numerics", "mismatches", "max_ulp_vs_fp32", "violations",
+    "cycles", "ns", "bytes_per_second", "commands", "seconds",
+}  # fmt: skip
+PPL_KEYS = {
+    "backend", "predictions", "perplexity", "seconds", "predictions_per_second", "macros", "cycles", "violations",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def own_build_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """States of interrupted evaluations must not be shared between tests."""
+    monkeypatch.setattr("host_runtime.cli.ppl.build_root", lambda: tmp_path / "build")
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_text(evaluation_text(sentences=60), encoding="utf-8")
+    return path
+
+
+def run(*arguments: object) -> int:
+    return cli.run([str(argument) for argument in arguments])
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
+    assert run(*arguments, "--json", "-") == 0
+    captured = capsys.readouterr()
+    assert captured.err, "people read standard error then"
+    return json.loads(captured.out)  # all of standard output: JSON and nothing else
+
+
+# ---------------------------------------------------------------------------------------------------------------- help
+
+
+@pytest.mark.parametrize("command", ["demo", "info", "matvec", "ppl", "bench"])
+def test_help_teaches_with_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert run(command, "--help") == 0
+    out = capsys.readouterr().out
+    assert f"ianus {command}" in out.partition("Options:")[0].partition("\n")[2]
+    assert "--json" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["matvec", "--rows", "3"], "Missing option '--cols'"),
+        (["matvec", "--rows", "0", "--cols", "1"], "0 is not in the range"),
+        (["matvec", "--rows", "x", "--cols", "1"], "'x' is not a valid integer"),
+        (["matvec", "--rows", "1", "--cols", "1", "--config", "huge"], "'huge' is not one of 'ianus', 'tiny'"),
+        (["matvec", "--rows", "1", "--cols", "1", "--timing", "ddr"], "'ddr' is not one of 'ianus_ck'"),
+        (["matvec", "--rows", "1", "--cols", "1", "--numerics", "fp8"], "'fp8' is not one of 'aligned'"),
+        (["matvec", "--rows", "1", "--cols", "1", "--backend", "fpga"], "'fpga' is not one of 'model', 'verilator'"),
+        (["matvec", "--rows", "1", "--cols", "1", "--activation", "swish"], "'swish' is not one of 'gelu'"),
+        (["matvec", "--rows", "1", "--cols", "1", "--config", "tiny", "--activation", "gelu"], "needs rows of 2048"),
+        (["matvec", "--rows", "1", "--cols", "9999", "--config", "tiny"], "the PIM memory has no free piece of 79 DRAM"),
+        (["matvec", "--rows", "1", "--cols", "1", "--json", "/no/such/dir/x"], "No such file or directory"),
+        (["info", "--timing", "x"], "'x' is not one of"),
+        (["bench", "--part", "x"], "'x' is not one of"),
+    ],
+)
+def test_users_mistake_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    assert run(*arguments) == 2
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert "Traceback" not in err
+
+
+# -------------------------------------------------------------------------------------------------------------- matvec
+
+
+@pytest.mark.parametrize("numerics", ["aligned", "fp32_tree"])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (129, 1025, 1), (200, 70, 5)])
+def test_matvec(capsys: pytest.CaptureFixture[str], numerics: str, shape: tuple[int, int, int]) -> None:
+    rows, cols, batch = shape
+    result = run_json(capsys, "matvec", "--rows", rows, "--cols", cols, "--batch", batch, "--numerics", numerics)
+    assert MATVEC_KEYS <= result.keys()
+    assert (result["rows"], result["cols"], result["batch"]) == shape
+    assert (result["mismatches"], result["violations"]) == (0, 0)
+    assert result["max_ulp_vs_fp32"] <= 64
+    assert result["bytes_per_second"] == pytest.approx(2 * rows * cols * batch / result["ns"] * 1e9)
+    assert result["commands"]["MACAB"] == 8 * batch * -(-rows // 128) * -(-cols // 16)
+
+
+def test_matvec_with_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    common = ("matvec", "--rows", 140, "--cols", 300)
+    result = run_json(capsys, *common, "--bias", "--activation", "gelu", "--seed", 7, "--timing", "aim_simulator")
+    assert (result["mismatches"], result["timing"], result["seed"], result["bias"]) == (0, "aim_simulator", 7, True)
+    assert result["commands"]["AF"] == 16
+    plain = run_json(capsys, *common, "--seed", 7)
+    assert "AF" not in plain["commands"]
+    assert plain["cycles"] < result["cycles"]
+
+
+def test_matvec_without_refresh(capsys: pytest.CaptureFixture[str]) -> None:
+    common = ("matvec", "--rows", 4096, "--cols", 1024)
+    on, off = run_json(capsys, *common), run_json(capsys, *common, "--no-refresh")
+    assert on["commands"]["REFAB"] > 0
+    assert "REFAB" not in off["commands"]
+    assert off["cycles"] < on["cycles"]
+
+
+def test_same_seed_same_operands_other_seed_others(capsys: pytest.CaptureFixture[str]) -> None:
+    from host_runtime.bench.product import Operands
+
+    one, same, other = (Operands.random(3, 4, 1, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.weights, same.weights)
+    assert np.any(one.weights != other.weights)
+
+
+def test_mismatch_and_violation_are_exit_code_1(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from host_runtime.bench import product
+
+    golden = product.golden_linear
+    monkeypatch.setattr(product, "golden_linear", lambda *a: golden(*a) ^ np.eye(1, 5, 3, dtype=np.uint16))
+    assert run("matvec", "--rows", 5, "--cols", 5, "--json", "-") == 1
+    assert json.loads(capsys.readouterr().out)["mismatches"] == 1
+    monkeypatch.undo()
+    monkeypatch.setattr("host_runtime.monitor.Monitor.violations", lambda self: 2)
+    assert run("matvec", "--rows", 5, "--cols", 5, "--json", "-") == 1
+    assert json.loads(capsys.readouterr().out)["violations"] == 2
+
+
+def test_device_that_fails_is_exit_code_1(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise DeviceTimeout("macro 0x0000 did not complete in 5 cycles")
+
+    monkeypatch.setattr("host_runtime.driver.Driver.wait", fail)
+    assert run("matvec", "--rows", 5, "--cols", 5) == 1
+    assert "Error: macro 0x0000 did not complete in 5 cycles" in capsys.readouterr().err
+
+
+def test_interrupt_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("host_runtime.driver.Driver.wait", interrupt)
+    assert run("matvec", "--rows", 5, "--cols", 5) == 130
+
+
+def test_json_goes_to_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    assert run("matvec", "--rows", 5, "--cols", 5, "--json", path) == 0
+    assert json.loads(path.read_text(encoding="utf-8"))["rows"] == 5
+    assert "mismatches" in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------------------------------------------------------- info
+
+
+@pytest.mark.parametrize("timing", TIMINGS)
+@pytest.mark.parametrize("config", ["ianus", "tiny"])
+def test_info(capsys: pytest.CaptureFixture[str], config: str, timing: str) -> None:
+    result = run_json(capsys, "info", "--config", config, "--timing", timing)
+    assert result["geometry"]["memory_bytes"] == {"ianus": 8 << 30, "tiny": 128 << 10}[config]
+    assert all(param["source"] for param in result["timing"]["params"].values())
+    assert [register["name"] for register in result["registers"]] == [r.reg.name for r in REGISTERS]
+    assert result["versions"]["numpy"] == np.__version__
+
+
+# ----------------------------------------------------------------------------------------------------------------- ppl
+
+
+def test_ppl(capsys: pytest.CaptureFixture[str], text: Path) -> None:
+    common = ("ppl", "--model", MODEL, "--text", text, "--tokens", 200)
+    result = run_json(capsys, *common)
+    assert PPL_KEYS <= result.keys()
+    assert (result["predictions"], result["violations"]) == (200, 0)
+    assert 3 < result["perplexity"] < 10
+    assert result["commands"]["MACAB"] > 0
+    reference = run_json(capsys, *common, "--backend", "numpy", "--precision", "fp32")
+    assert reference["perplexity"] == pytest.approx(result["perplexity"], rel=0.02)
+    assert reference["perplexity"] != result["perplexity"]
+    assert reference["macros"] == 0
+    again = run_json(capsys, *common, "--numerics", "fp32_tree")
+    assert again["perplexity"] == pytest.approx(result["perplexity"], rel=0.01)
+
+
+def test_ppl_compares_logits(capsys: pytest.CaptureFixture[str], text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    common = ("ppl", "--model", MODEL, "--text", text, "--tokens", 150, "--compare", "model")
+    # numpy in BF16 stands in for a backend that computes otherwise
+    assert run(*common, "--backend", "numpy", "--compare-first", 140, "--json", "-") == 1
+    result = json.loads(capsys.readouterr().out)
+    assert (result["compared_predictions"], result["compared_logits"]) == (140, 140 * 309)
+    assert 0 < result["mismatches"] < result["compared_logits"] / 2
+    assert run(*common) == 2
+    assert "--compare model needs another --backend" in capsys.readouterr().err
+
+
+def test_ppl_goes_on_after_an_interrupt(
+    capsys: pytest.CaptureFixture[str], text: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    state = tmp_path / "state.json"
+    common = ("ppl", "--model", MODEL, "--text", text, "--tokens", 400)
+    whole = run_json(capsys, *common)
+    from host_runtime.llm.gpt2 import GPT2
+
+    forward, calls = GPT2.forward, 0
+
+    def interrupted(self: GPT2, *args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(GPT2, "forward", interrupted)
+    assert run(*common, "--state", state) == 130
+    assert "interrupted after 254 of 400 predictions" in capsys.readouterr().err
+    assert state.exists()
+    result = run_json(capsys, *common, "--state", state)
+    assert (result["resumed_from"], result["perplexity"]) == (254, whole["perplexity"])
+    assert not state.exists()
+
+
+def test_ppl_refuses_the_state_of_another_run(capsys: pytest.CaptureFixture[str], text: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    state.write_text('{"identity": {}, "window": 1, "predictions": 127, "nll": 9.0}', encoding="utf-8")
+    common = ("ppl", "--model", MODEL, "--text", text, "--tokens", 140, "--state", state)
+    assert run(*common) == 2
+    assert "belongs to another evaluation" in capsys.readouterr().err
+    assert run_json(capsys, *common, "--no-resume")["resumed_from"] == 0
+
+
+def test_ppl_bad_inputs(capsys: pytest.CaptureFixture[str], text: Path, tmp_path: Path) -> None:
+    empty, binary, unknown = (tmp_path / name for name in ("empty", "binary", "unknown"))
+    empty.write_bytes(b"")
+    binary.write_bytes(b"\x00\x01\xff" * 50)
+    unknown.write_text("xyzzy plugh", encoding="utf-8")
+    small = tmp_path / "small"
+    write_random_checkpoint(small, GPT2Config(32, 16, 16, 1, 2, 32), seed=1)
+    (small / "tokenizer.json").write_bytes((MODEL / "tokenizer.json").read_bytes())
+    truncated = tmp_path / "truncated"
+    truncated.mkdir()
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        data = (MODEL / name).read_bytes()
+        (truncated / name).write_bytes(data[: len(data) // 2] if name.endswith("safetensors") else data)
+    cases = [
+        (MODEL, empty, "must hold text, but is empty"),
+        (MODEL, binary, "the file is binary"),
+        (MODEL, unknown, "must be made of the vocabulary"),
+        (MODEL, tmp_path / "nothing", "file is missing"),
+        (truncated, text, "must be a whole safetensors file"),
+        (tmp_path, text, "config.json: file is missing"),
+        (tmp_path / "nowhere", text, "does not exist"),
+        (small, text, "tokenizer and weights are not of one model"),
+    ]
+    for model, file, sentence in cases:
+        assert run("ppl", "--model", model, "--text", file) == 2
+        err = capsys.readouterr().err
+        assert sentence in err
+        assert "Traceback" not in err
+    assert run("ppl", "--model", MODEL, "--text", text, "--precision", "fp32") == 2
+    assert "--precision fp32 needs --backend numpy" in capsys.readouterr().err
+
+
+# --------------------------------------------------------------------------------------------------------------- bench
+
+
+def test_bench_of_the_kernels(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("host_runtime.bench.speed.SHAPE", (64, 64, 4))
+    result = run_json(capsys, "bench", "--part", "kernels")
+    assert set(result) == {"kernels"}
+    rates = {name: value for name, value in result["kernels"].items() if name.endswith("_mac_per_second")}
+    assert set(rates) == {"aligned_mac_per_second", "fp32_tree_mac_per_second", "numpy_fp32_mac_per_second"}
+    assert all(rate > 0 for rate in rates.values())
+
+
+def test_bench_says_what_is_not_installed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "sim.bench.speed", None)
+    result = run_json(capsys, "bench", "--part", "cocotb")
+    assert "not installed" in result["cocotb"]["unavailable"]

@@ -1,0 +1,241 @@
+"""Allocation, planning and products on the golden device: shapes, errors, memory that runs out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from host_runtime.bits import from_bits, to_bits
+from host_runtime.driver import Driver
+from host_runtime.errors import OutOfMemory
+from host_runtime.ops import Pim, pim_linear
+from host_runtime.plan import Part, Plan, stride
+from host_runtime.reference import fp32_linear, golden_linear, ulp_distance
+from host_runtime.tensor import Arena, Span
+from host_runtime.transport.model import ModelTransport
+from pim_model.spec.config import Config, config
+
+TINY = config("tiny")
+
+
+def opened(shape: Config = TINY, *, preload: bool = True) -> Pim:
+    return Pim(Driver(ModelTransport(shape), shape), shape, preload=preload)
+
+
+def bits(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return (rng.standard_normal(shape, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+
+
+# ----------------------------------------------------------------------------------------------------------------- bits
+
+
+def test_bits_are_exact_both_ways(rng: np.random.Generator) -> None:
+    pattern = rng.integers(0, 1 << 16, (7, 9), dtype=np.uint16)
+    np.testing.assert_array_equal(to_bits("x", from_bits(pattern)), pattern)
+    assert to_bits("x", pattern) is pattern
+
+
+def test_value_that_bf16_cannot_hold_is_refused() -> None:
+    values = np.ones((2, 3), np.float32)
+    values[1, 2] = 1.001
+    with pytest.raises(ValueError, match=r"weights must hold values that BF16 can represent, not .*1\.001.* at \(1, 2\)"):
+        to_bits("weights", values)
+
+
+@pytest.mark.parametrize("values", [np.ones(3), [1.0], np.ones(3, np.int16), None])
+def test_other_types_are_refused(values: object) -> None:
+    with pytest.raises(TypeError, match="x must be a uint16 array of BF16 bits or a float32 array, not"):
+        to_bits("x", values)
+
+
+def test_ulp_distance_counts_along_the_number_line() -> None:
+    one, zero, minus_zero, minus_tiny = 0x3F80, 0x0000, 0x8000, 0x8001
+    pairs = [(one, one, 0), (one, one + 1, 1), (zero, minus_zero, 0), (1, minus_tiny, 2)]
+    for a, b, distance in pairs:
+        assert ulp_distance(np.array([a], np.uint16), np.array([b], np.uint16)) == [distance]
+
+
+def test_fp32_reference_is_close_to_golden(rng: np.random.Generator) -> None:
+    """Away from cancellation the arithmetics agree to a last place; the reference must not be the golden one itself."""
+    weights, x = bits(rng, 50, 64) & 0x7FFF, bits(rng, 3, 64) & 0x7FFF
+    assert ulp_distance(fp32_linear(weights, x), golden_linear("aligned", weights, x)).max() <= 1
+
+
+# -------------------------------------------------------------------------------------------------------------- arenas
+
+
+def test_arena_takes_first_fit_and_merges() -> None:
+    arena = Arena("the shelf", "books", 10)
+    first, second, third = (arena.allocate(n) for n in (3, 4, 3))
+    assert (first.start, second.start, third.start, arena.free) == (0, 3, 7, 0)
+    arena.release(first)
+    arena.release(third)
+    assert (arena.free, arena.largest) == (6, 3)
+    with pytest.raises(OutOfMemory, match="^the shelf has no free piece of 4 books; the largest is 3 books$"):
+        arena.allocate(4)
+    arena.release(second)
+    assert arena.largest == 10
+    assert arena.allocate(10) == Span(0, 10)
+
+
+def test_arena_aligns() -> None:
+    arena = Arena("the buffer", "bytes", 100, align=32)
+    assert [arena.allocate(1), arena.allocate(33)] == [Span(0, 32), Span(32, 64)]
+    with pytest.raises(OutOfMemory, match="32 bytes; the largest is 0 bytes"):
+        arena.allocate(1)
+
+
+def test_arena_refuses_nonsense() -> None:
+    arena = Arena("the buffer", "bytes", 64)
+    with pytest.raises(ValueError, match="size must be a positive number of bytes, not 0"):
+        arena.allocate(0)
+    span = arena.allocate(8)
+    arena.release(span)
+    for wrong in (span, Span(1, 2)):
+        with pytest.raises(ValueError, match="span must be a piece that is allocated"):
+            arena.release(wrong)
+
+
+def test_random_allocations_never_overlap(rng: np.random.Generator) -> None:
+    arena, held = Arena("the buffer", "bytes", 4096, 32), list[Span]()
+    refused = 0
+    for _ in range(500):
+        if held and rng.random() < 0.45:
+            arena.release(held.pop(int(rng.integers(len(held)))))
+            continue
+        try:
+            held.append(arena.allocate(int(rng.integers(1, 600))))
+        except OutOfMemory:
+            refused += 1
+        taken = sorted(held)
+        assert all(a.end <= b.start for a, b in zip(taken, taken[1:], strict=False))
+        assert arena.free == 4096 - sum(span.size for span in held)
+    assert 0 < refused < 250
+    for span in held:
+        arena.release(span)
+    assert arena.largest == 4096
+
+
+# --------------------------------------------------------------------------------------------------------------- plans
+
+
+def test_plan_takes_several_tokens_a_macro() -> None:
+    plan = Plan.make(100, 50, 10, room=3 * (stride(50) + stride(100)) + 31, config=TINY)
+    assert plan == Plan(3, (Part(0, 100),))
+    assert [list(step) for step in plan.steps(10)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
+
+
+def test_plan_cuts_rows_at_whole_groups_on_32_bytes() -> None:
+    plan = Plan.make(1000, 16, 3, room=stride(16) + 2 * 200, config=TINY)
+    assert plan.tokens == 1
+    assert all(part.row % 16 == 0 for part in plan.parts)  # 8 outputs a group, 16 values in 32 bytes
+    assert [part.rows for part in plan.parts] == [192] * 5 + [40]
+    assert sum(part.rows for part in plan.parts) == 1000
+
+
+def test_plan_never_asks_for_more_tokens_than_a_macro_has() -> None:
+    assert Plan.make(1, 1, 1 << 20, 1 << 30, TINY).tokens == 0xFFFF
+
+
+def test_plan_without_room_says_what_is_missing() -> None:
+    with pytest.raises(OutOfMemory, match="no free piece of 2080 bytes; the largest is 2079 bytes"):
+        Plan.make(17, 1024, 1, room=2079, config=TINY)
+
+
+# ------------------------------------------------------------------------------------------------------------- products
+
+
+@pytest.mark.parametrize("preload", [True, False])
+@pytest.mark.parametrize("tokens", [0, 1, 5])
+def test_product_cut_into_many_macros(rng: np.random.Generator, preload: bool, tokens: int) -> None:
+    """A buffer so small that tokens and rows are both cut."""
+    pim = opened(replace(TINY, buffer_bytes=1024), preload=preload)
+    for rows, columns in ((200, 40), (440, 100), (3, 200)):
+        weights, bias, x = bits(rng, rows, columns), bits(rng, rows), bits(rng, tokens, columns)
+        matrix = pim.upload(weights, bias)
+        if rows == 440:
+            with pytest.raises(OutOfMemory, match="the activation buffer"):
+                pim.linear(matrix, bits(rng, 1, columns))
+            np.testing.assert_array_equal(pim.matvec(matrix, x), golden_linear("aligned", weights, x))
+        else:
+            np.testing.assert_array_equal(pim.linear(matrix, x), golden_linear("aligned", weights, x, bias))
+        pim.release(matrix)
+    assert pim._buffer.largest == 1024, "everything borrowed was given back"
+    assert tokens == 0 or pim.macros > 3 * tokens
+
+
+def test_biases_stay_until_half_the_buffer_is_taken(rng: np.random.Generator) -> None:
+    pim = opened(replace(TINY, buffer_bytes=1024))
+    operands = [(bits(rng, 96, 20), bits(rng, 96)) for _ in range(4)]
+    matrices = [pim.upload(*pair) for pair in operands]
+    assert [matrix.resident is not None for matrix in matrices] == [True, True, False, False]
+    x = bits(rng, 2, 20)
+    for matrix, (weights, bias) in zip(matrices, operands, strict=True):
+        np.testing.assert_array_equal(pim.linear(matrix, x), golden_linear("aligned", weights, x, bias))
+    pim.release(matrices[0])
+    assert pim.upload(*operands[0]).resident is not None
+
+
+def test_large_upload_is_cut(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("host_runtime.ops.UPLOAD_BYTES", 3 * TINY.geometry.slab_bytes)
+    pim = opened()
+    weights, x = bits(rng, 61, 150), bits(rng, 1, 150)
+    np.testing.assert_array_equal(pim.matvec(pim.upload(weights), x), golden_linear("aligned", weights, x))
+
+
+def test_memory_that_runs_out_is_told_and_nothing_lost(rng: np.random.Generator) -> None:
+    pim = opened()
+    outputs = TINY.geometry.outputs
+    big = pim.upload(bits(rng, 50 * outputs, 100))
+    with pytest.raises(OutOfMemory, match="^the PIM memory has no free piece of 7 DRAM rows; the largest is 6 DRAM rows$"):
+        pim.upload(bits(rng, 7 * outputs, 128))
+    weights, x = bits(rng, 6 * outputs, 128), bits(rng, 1, 128)
+    np.testing.assert_array_equal(pim.matvec(pim.upload(weights), x), golden_linear("aligned", weights, x))
+    pim.release(big)
+    pim.upload(bits(rng, 50 * outputs, 1))
+
+
+@pytest.mark.parametrize(
+    ("weights", "bias", "message"),
+    [
+        (np.zeros(5, np.uint16), None, r"weights must be \[rows, columns\], both positive, not \[5\]"),
+        (np.zeros((0, 5), np.uint16), None, r"both positive, not \[0, 5\]"),
+        (np.zeros((3, 5), np.uint16), np.zeros(5, np.uint16), r"bias must be \[3\], not \[5\]"),
+        (np.full((1, 1), 0.1, np.float32), None, "weights must hold values that BF16 can represent"),
+        (np.zeros((1, 1), np.uint16), np.full(1, 0.1, np.float32), "bias must hold values that BF16"),
+    ],
+)
+def test_wrong_matrices_are_refused(weights: np.ndarray, bias: np.ndarray | None, message: str) -> None:
+    pim = opened()
+    with pytest.raises(ValueError, match=message):
+        pim.upload(weights, bias)
+    assert pim._rows.free == TINY.geometry.weight_rows
+
+
+@pytest.mark.parametrize("x", [np.zeros((1, 4), np.uint16), np.zeros(5, np.uint16), np.zeros((1, 5), np.float32), [1]])
+def test_wrong_inputs_are_refused(x: object) -> None:
+    pim = opened()
+    matrix = pim.upload(np.zeros((3, 5), np.uint16))
+    with pytest.raises(ValueError, match=r"x must be uint16 \[tokens, 5\], not"):
+        pim.matvec(matrix, x)  # type: ignore[arg-type]
+
+
+def test_unknown_activation_is_refused() -> None:
+    pim = opened()
+    with pytest.raises(ValueError, match="activation must be one of gelu, .*not 'swish'"):
+        pim.linear(pim.upload(np.zeros((3, 5), np.uint16)), np.zeros((1, 5), np.uint16), "swish")
+
+
+def test_linear_layer_for_a_language_model(rng: np.random.Generator) -> None:
+    pim = opened()
+    weights, bias, x = bits(rng, 20, 30), bits(rng, 20), bits(rng, 4, 30)
+    layer = pim_linear(pim)("h.0.mlp.c_fc", from_bits(weights), from_bits(bias))
+    out = layer(from_bits(x))
+    assert out.dtype == np.float32
+    np.testing.assert_array_equal(to_bits("out", out), golden_linear("aligned", weights, x, bias))
+    with pytest.raises(ValueError, match="^lm_head: weights must hold"):
+        pim_linear(pim)("lm_head", np.full((2, 2), 0.1, np.float32), None)
+    with pytest.raises(ValueError, match="^x must hold values"):
+        layer(np.full((1, 30), 0.1, np.float32))

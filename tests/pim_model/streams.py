@@ -1,0 +1,112 @@
+"""Two independent ways through the lowered streams of a macro: on golden channels, and placed by the checker."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from pim_model.channel import Channel
+from pim_model.checker import Checker
+from pim_model.lowering import Item, Lowering
+from pim_model.schedule import Placed
+from pim_model.spec.config import Config
+from pim_model.spec.geometry import COLUMN_BYTES
+from pim_model.spec.macro import MatVec
+from pim_model.spec.micro import READ_DATA, WRITE_DATA, Micro
+from pim_model.spec.micro import MicroOp as Op
+from pim_model.storage import Storage
+
+
+def run_on_channels(
+    config: Config,
+    macro: MatVec,
+    storage: Storage,
+    buffer: npt.NDArray[np.uint8],
+    numerics: str,
+    rng: np.random.Generator,
+) -> None:
+    """Execute a macro command by command, each channel in a random order that the hazards permit."""
+    lowering = Lowering(config, macro)
+    streams = (list(lowering.row_stream()), list(lowering.register_stream()))
+    source = buffer.copy()
+    for index in range(config.geometry.channels):
+        channel = Channel(storage, index, numerics)
+        done = [0, 0]
+        while done[0] < len(streams[0]) or done[1] < len(streams[1]):
+            ready = [s for s in (0, 1) if done[s] < len(streams[s]) and streams[s][done[s]].needs <= done[1 -
+            s]] assert ready, f"neither stream can go on at {done}" chosen =
+            ready[int(rng.integers(len(ready)))] _run(channel, lowering, streams[chosen][done[chosen]], index,
+            source, buffer) done[chosen] += 1
+
+
+def _run(
+    channel: Channel,
+    lowering: Lowering,
+    item: Item,
+    index: int,
+    source: npt.NDArray[np.uint8],
+    target: npt.NDArray[np.uint8],
+) -> None:
+    op = item.micro.op
+    data = None
+    if op in WRITE_DATA:
+        offset, size = lowering.operand(item, index)
+        data = source[offset : offset + size].tobytes().ljust(COLUMN_BYTES, b"\0")
+    result = channel.execute(item.micro, data)
+    if op in READ_DATA:
+        assert result is not None
+        offset, size = lowering.operand(item, index)
+        target[offset : offset + size] = np.frombuffer(result[:size], np.uint8)
+
+
+def place_by_checker(config: Config, macro: MatVec, refresh_due: int | None) -> list[Placed]:
+    """Place a macro greedily with nothing but the checker's ``earliest``, stepping command by command."""
+    lowering = Lowering(config, macro)
+    rows, registers = list(lowering.row_stream()), list(lowering.register_stream())
+    checker = Checker(config, strict=True)
+    placed: list[Placed] = []
+    done = [0, 0]
+    due = refresh_due
+    direct = config.timing.direct
+
+    def issue(cycle: int, micro: Micro, slot: int) -> None:
+        checker.issue(cycle, slot, micro)
+        placed.append((cycle, slot, micro))
+
+    def row_command(micro: Micro) -> tuple[int, Micro]:
+        """The command, or the refresh that goes before it, and its cycle."""
+        cycle = checker.earliest(micro)
+        if due is not None and micro.op in (Op.ACTAB, Op.ACTAF, Op.TMOD_IN) and due <= cycle:
+            refresh = Micro(Op.REFAB)
+            return checker.earliest(refresh, max(due, 0)), refresh
+        return cycle, micro
+
+    while done[0] < len(rows) or done[1] < len(registers):
+        boundary = done[0] == len(rows) or rows[done[0]].micro.op in (Op.ACTAB, Op.ACTAF)
+        register_ready = done[1] < len(registers) and registers[done[1]].needs <= done[0]
+        if not direct and boundary and register_ready:
+            while (found := row_command(Micro(Op.TMOD_IN)))[1].op is Op.REFAB:
+                issue(*found, 0)
+                due = (due or 0) + config.timing.refresh_interval
+            issue(*found, 0)
+            while done[1] < len(registers) and registers[done[1]].needs <= done[0]:
+                micro = registers[done[1]].micro
+                issue(checker.earliest(micro), micro, 1)
+                done[1] += 1
+            issue(checker.earliest(Micro(Op.TMOD_OUT)), Micro(Op.TMOD_OUT), 0)
+            continue
+        choices: list[tuple[int, int, Micro]] = []
+        if done[0] < len(rows) and rows[done[0]].needs <= done[1]:
+            cycle, micro = row_command(rows[done[0]].micro)
+            choices.append((cycle, 0, micro))
+        if direct and register_ready:
+            micro = registers[done[1]].micro
+            choices.append((checker.earliest(micro), 1, micro))
+        assert choices, f"neither stream can go on at {done}"
+        cycle, slot, micro = min(choices, key=lambda choice: choice[:2])
+        issue(cycle, micro, slot)
+        if micro.op is Op.REFAB:
+            due = (due or 0) + config.timing.refresh_interval
+        else:
+            done[slot] += 1
+    return placed

@@ -1,0 +1,147 @@
+"""The lowered streams on golden channels give the bytes of the device's fast path, in any order the hazards permit."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from pim_model.device import Device
+from pim_model.lowering import Lowering
+from pim_model.mapping.layout import pack
+from pim_model.numerics import activation
+from pim_model.numerics.bf16 import f32_to_bf16
+from pim_model.spec.config import Config, config
+from pim_model.spec.geometry import Geometry
+from pim_model.spec.macro import MatVec
+from pim_model.spec.micro import MicroOp as Op
+from pim_model.spec.registers import Reg, macro_word
+from tests.pim_model.streams import run_on_channels
+
+TINY = config("tiny")
+IANUS = config("ianus")
+# A whole table in a row, and two bank groups.
+TABLES = Config(name="tables", geometry=Geometry(channels=2, banks=8, rows=32), buffer_bytes=16 * 1024)
+
+
+def numbers(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return f32_to_bf16(rng.standard_normal(shape).astype(np.float32))
+
+
+def check_same_bytes(preset: Config, numerics: str, macro: MatVec, rng: np.random.Generator) -> None:
+    """Run ``macro`` on both, on the same random memory and buffer, and compare the whole buffer."""
+    geometry = preset.geometry
+    device = Device(preset, numerics)
+    matrix = numbers(rng, macro.rows, macro.columns)
+    image = bytearray(pack(matrix, geometry).tobytes())
+    # What lies in the padding counts: lanes up to the next 16 are multiplied, by zero.
+    noise = np.frombuffer(bytes(image), np.uint16).copy()
+    noise[noise == 0] = 0x3F80
+    device.write_memory(geometry.address(macro.weight_row), noise.data.cast("B"))
+    if macro.function is not None:
+        tables = np.tile(activation.table("gelu")[: geometry.elements], (geometry.channels, geometry.banks,
+        1)) tables[0, 1] = activation.table("tanh")[: geometry.elements]
+        device.write_memory(geometry.address(geometry.table_row(macro.function)), tables.data.cast("B"))
+    device.write_memory(preset.buffer_base, numbers(rng, preset.buffer_bytes // 2).data.cast("B"))
+    before = device.buffer.copy()
+
+    expected = before.copy()
+    run_on_channels(preset, macro, device.storage, expected, numerics, rng)
+    for index, word in enumerate(macro.encode()):
+        device.write_register(macro_word(index), word)
+    device.write_register(Reg.MACRO_PUSH, 1)
+    assert device.step()
+    assert device.read_register(Reg.COMPLETION) >> 16 & 0xFF == 0
+    assert np.array_equal(device.buffer, expected)
+    assert not np.array_equal(device.buffer, before)
+
+
+def matvec(rows: int, columns: int, tokens: int, bias: bool, function: int | None) -> MatVec:
+    shape = MatVec(tag=1, rows=rows, columns=columns, tokens=tokens, weight_row=2, input_offset=64,
+    output_offset=0) output = 64 + tokens * shape.input_stride return MatVec(
+        tag=1,
+        rows=rows,
+        columns=columns,
+        tokens=tokens,
+        weight_row=2,
+        input_offset=64,
+        output_offset=output,
+        bias_offset=output + tokens * shape.output_stride if bias else None,
+        function=function,
+    )
+
+
+@pytest.mark.parametrize("numerics", ["aligned", "fp32_tree"])
+@pytest.mark.parametrize(
+    ("rows", "columns", "tokens", "bias", "function"),
+    [
+        (1, 1, 1, False, None),
+        (8, 128, 1, False, None),
+        (8, 128, 2, True, None),
+        (9, 128, 3, True, None),
+        (5, 17, 2, True, 1),
+        (24, 129, 1, False, None),
+        (17, 300, 2, True, None),
+        (3, 256, 3, False, 3),
+        (31, 31, 2, True, 0),
+        (20, 259, 2, True, 7),
+        (64, 128, 1, False, None),
+    ],
+)
+def test_streams_give_the_bytes_of_the_device_tiny(
+    rows: int,
+    columns: int,
+    tokens: int,
+    bias: bool,
+    function: int | None,
+    numerics: str,
+    rng: np.random.Generator,
+) -> None:
+    check_same_bytes(TINY, numerics, matvec(rows, columns, tokens, bias, function), rng)
+
+
+@pytest.mark.parametrize("numerics", ["aligned", "fp32_tree"])
+@pytest.mark.parametrize(
+    ("rows", "columns", "tokens", "bias", "function"),
+    [(100, 64, 1, True, None), (130, 1040, 1, True, None), (128, 32, 2, False, 0)],
+)
+def test_streams_give_the_bytes_of_the_device_ianus(
+    rows: int,
+    columns: int,
+    tokens: int,
+    bias: bool,
+    function: int | None,
+    numerics: str,
+    rng: np.random.Generator,
+) -> None:
+    check_same_bytes(IANUS, numerics, matvec(rows, columns, tokens, bias, function), rng)
+
+
+@pytest.mark.parametrize("numerics", ["aligned", "fp32_tree"])
+def test_activation_through_whole_tables(numerics: str, rng: np.random.Generator) -> None:
+    check_same_bytes(TABLES, numerics, matvec(37, 100, 2, True, 2), rng)
+
+
+def test_stream_of_known_macro() -> None:
+    lowering = Lowering(TINY, matvec(9, 144, 1, True, None))
+    rows = [f"{item.micro.op.name}{item.micro.column}<{item.needs}" for item in lowering.row_stream()]
+    tile = [f"MACAB{column}<{column + 2}" for column in range(8)]
+    assert rows[:12] == ["ACTAB0<0", *tile, "PREA0<0", "ACTAB0<0", "MACAB0<10"]
+    assert [item.micro.row for item in lowering.row_stream() if item.micro.op is Op.ACTAB] == [2, 3, 4, 5]
+    registers = [f"{item.micro.op.name}{item.micro.column}<{item.needs}" for item in
+    lowering.register_stream()] assert registers[:9] == ["WRBIAS0<0", *(f"WRGB{column}<0" for column in
+    range(8))] assert registers[9:14] == ["WRGB0<2", "RDMAC0<12", "WRBIAS0<0", "WRGB0<12", "WRGB1<12"]
+
+
+def test_buffer_is_loaded_once_a_token_if_it_holds_the_input() -> None:
+    short = Counter(item.micro.op for item in Lowering(TINY, matvec(40, 128, 3, False,
+    None)).register_stream()) assert short == {Op.WRBIAS: 15, Op.WRGB: 24, Op.RDMAC: 15} long =
+    Counter(item.micro.op for item in Lowering(TINY, matvec(40, 129, 3, False, 1)).register_stream()) assert
+    long == {Op.WRBIAS: 15, Op.WRGB: 15 * 9, Op.RDAF: 15}
+
+
+def test_operand_of_a_row_command_is_refused() -> None:
+    lowering = Lowering(TINY, matvec(1, 1, 1, False, None))
+    with pytest.raises(ValueError, match=r"^item must be a register command, not ACTAB"):
+        lowering.operand(next(lowering.row_stream()), 0)
