@@ -99,9 +99,7 @@ class Checker(wiring.Component):
                     Scope.GROUP: self._bank_stamp,
                     Scope.COLUMN: self._column_history,
                 }[rule.scope]
-                longest = max(
-                    other.cycles for other in rules if (other.rule.scope, other.rule.before) == key
-                )
+                longest = max(other.cycles for other in rules if (other.rule.scope, other.rule.before) == key)
                 stamps[key] = make(m, name, rule, longest)
             yield stamps[key](timed), timed.index
 
@@ -124,14 +122,17 @@ class Checker(wiring.Component):
         """The latest ``before`` of each bank or bank group, of all banks at once, and of any."""
         geometry = self._config.geometry
         shift = 0 if rule.scope is Scope.BANK else geometry.banks_per_group.bit_length() - 1
-        place = self.bank0[:geometry.bank_bits] >> shift
+        place = self.bank0[: geometry.bank_bits] >> shift
         single = _among(self.op0, rule.before & ONE_BANK)
         whole = _among(self.op0, rule.before & ALL_BANKS)
         # At least two places: a memory of one has an address of no bits, which Verilog cannot say.
         places = max(2, geometry.banks >> shift)
         m.submodules[name] = each = memory.Memory(shape=_STAMP_BITS, depth=places, init=[])
         write, read = each.write_port(), each.read_port(domain="comb")
-        last_whole, last_any = Signal(_STAMP_BITS, name=f"{name}_whole"), Signal(_STAMP_BITS, name=f"{name}_any")
+        last_whole, last_any = (
+            Signal(_STAMP_BITS, name=f"{name}_whole"),
+            Signal(_STAMP_BITS, name=f"{name}_any"),
+        )
         m.d.comb += [
             write.addr.eq(place),
             write.data.eq(self._now),
@@ -253,22 +254,32 @@ class Checker(wiring.Component):
         geometry = self._config.geometry
         register0 = _among(self.op0, REGISTER_OPS)
         yield (
-            (register0 & (self.op1 != MicroOp.NOP))
-            | ((self.op1 != MicroOp.NOP) & ~_among(self.op1, REGISTER_OPS))
-            | (_among(self.op0, WRITE_DATA) & _among(self.op1, WRITE_DATA))
-        ), Violation.COMMAND_BUS
+            (
+                (register0 & (self.op1 != MicroOp.NOP))
+                | ((self.op1 != MicroOp.NOP) & ~_among(self.op1, REGISTER_OPS))
+                | (_among(self.op0, WRITE_DATA) & _among(self.op1, WRITE_DATA))
+            ),
+            Violation.COMMAND_BUS,
+        )
         with_row = _among(self.op0, {MicroOp.ACT, MicroOp.ACTAB})
         with_column = _among(
             self.op0,
-            {op for op in MicroOp if op.name.startswith(("RD", "WR", "MAC", "EW")) and op.name not in
-             ("WRBIAS", "RDMAC", "RDAF")},
+            {
+                op
+                for op in MicroOp
+                if op.name.startswith(("RD", "WR", "MAC", "EW"))
+                and op.name not in ("WRBIAS", "RDMAC", "RDAF")
+            },
         )
         yield (
-            (self.op0 > max(MicroOp))
-            | _among(self.op0, FOUR_BANKS)
-            | (_among(self.op0, ONE_BANK) & (self.bank0 >= geometry.banks))
-            | (with_row & (self.row0 >= geometry.rows))
-            | ((self.op0 == MicroOp.ACTAF) & (self.row0 >= geometry.rows - geometry.weight_rows))
-            | (with_column & (self.column0 >= geometry.columns))
-            | ((self.op1 == MicroOp.WRGB) & (self.column1 >= geometry.columns))
-        ), Violation.OPERAND
+            (
+                (self.op0 > max(MicroOp))
+                | _among(self.op0, FOUR_BANKS)
+                | (_among(self.op0, ONE_BANK) & (self.bank0 >= geometry.banks))
+                | (with_row & (self.row0 >= geometry.rows))
+                | ((self.op0 == MicroOp.ACTAF) & (self.row0 >= geometry.rows - geometry.weight_rows))
+                | (with_column & (self.column0 >= geometry.columns))
+                | ((self.op1 == MicroOp.WRGB) & (self.column1 >= geometry.columns))
+            ),
+            Violation.OPERAND,
+        )

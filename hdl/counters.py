@@ -29,7 +29,11 @@ class CommandCounters(wiring.Component):
         # A memory for each slot: a memory has one write port in an FPGA.
         for slot, op in enumerate((self.op0, self.op1)):
             m.submodules[f"slot{slot}"] = counts = memory.Memory(shape=32, depth=32, init=[])
-            write, current, host = counts.write_port(), counts.read_port(domain="comb"), counts.read_port(domain="comb")
+            write, current, host = (
+                counts.write_port(),
+                counts.read_port(domain="comb"),
+                counts.read_port(domain="comb"),
+            )
             m.d.comb += [
                 current.addr.eq(op),
                 host.addr.eq(self.read_op),

@@ -1,5 +1,5 @@
 # Ref: pim_model/spec/timing_rules.py
-"""Timing rules at work: the last time that a rule's first command touched each instance of the rule's scope."""
+"""Timing rules at work: when a rule's first command last touched each instance of the rule's scope."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ NEVER = -(1 << 40)
 """A cycle before everything."""
 
 _ROWS = frozenset({Op.ACT, Op.ACT4, Op.ACTAB})
-_COLUMNS = frozenset({Op.RD, Op.WR, Op.WRGB, Op.MACSB, Op.MAC4B, Op.MACAB, Op.EWMUL, Op.RDCP, Op.WRCP,
-Op.WRBK}) # A mode switch wants all banks closed, so under a bank's rule it touches each. _EVERY_BANK =
-ALL_BANKS | {Op.TMOD_IN, Op.TMOD_OUT}
+_COLUMNS = frozenset(
+    {Op.RD, Op.WR, Op.WRGB, Op.MACSB, Op.MAC4B, Op.MACAB, Op.EWMUL, Op.RDCP, Op.WRCP, Op.WRBK}
+)
+# A mode switch wants all banks closed, so under a bank's rule it touches each.
+_EVERY_BANK = ALL_BANKS | {Op.TMOD_IN, Op.TMOD_OUT}
 
 
 class Touch(NamedTuple):
@@ -48,8 +50,10 @@ def touch(micro: Micro, geometry: Geometry) -> Touch | None:
         if not 0 <= micro.bank < geometry.banks:
             return None
         group = micro.bank // size
-        banks = range(micro.bank, micro.bank + 1) if op in ONE_BANK else range(group * size, group * size +
-        size) return Touch(banks, len(banks) == geometry.banks, range(group, group + 1), micro.column)
+        banks = range(group * size, (group + 1) * size)
+        if op in ONE_BANK:
+            banks = range(micro.bank, micro.bank + 1)
+        return Touch(banks, len(banks) == geometry.banks, range(group, group + 1), micro.column)
     if op in _EVERY_BANK:
         return Touch(range(geometry.banks), True, range(geometry.banks // size), micro.column)
     return Touch(range(0), False, range(0), micro.column)

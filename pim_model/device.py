@@ -265,7 +265,7 @@ class Device:
         return 0  # write-only registers, empty completion queue; the golden device violates no rule
 
     def _split(self, address: int, size: int) -> tuple[int, int]:
-        """Bytes of a range that lie in the memory and in the buffer; :class:`BusError` if any lie elsewhere."""
+        """Bytes of a range in the memory and in the buffer; :class:`BusError` if any lie elsewhere."""
         memory, base = self.config.geometry.memory_bytes, self.config.buffer_base
         if size < 0:
             raise ValueError(f"size must be 0 or more bytes, not {size!r}")

@@ -67,7 +67,7 @@ class Lowering:
         return min(self.geometry.columns, self.total_columns - tile * self.geometry.columns)
 
     def loads(self, group: int) -> bool:
-        """Whether the tiles of ``group`` load the global buffer: with one tile it stays loaded for a whole token."""
+        """Whether tiles of ``group`` load the buffer: a single tile's input stays for a whole token."""
         return self.grid[1] > 1 or group == 0
 
     def row_stream(self) -> Iterator[Item]:
@@ -118,7 +118,7 @@ class Lowering:
                 yield Item(result, needs, token, group, tiles)
 
     def operand(self, item: Item, channel: int) -> Operand:
-        """What a register command moves between activation buffer and ``channel``; size 0 for a bias not given."""
+        """What a register command moves from or to ``channel``; size 0 for a bias not given."""
         macro = self.macro
         if item.micro.op is MicroOp.WRGB:
             first = item.tile * self.geometry.elements + item.micro.column * LANES

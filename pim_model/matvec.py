@@ -57,7 +57,7 @@ class MatrixCache:
         return len(self._entries)
 
     def get(self, weight_row: int, rows: int, columns: int) -> kernels.PreparedMatrix:
-        """The matrix at DRAM row ``weight_row``, its columns padded to 16 with what the memory holds there."""
+        """The matrix at DRAM row ``weight_row``, columns padded to 16 with what the memory holds there."""
         key = (weight_row, rows, padded_columns(columns))
         entry = self._entries.get(key)
         if entry is not None:
@@ -121,5 +121,5 @@ def activate(storage: Storage, function: int, values: npt.NDArray[np.float32]) -
 
 
 def table_in(row: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
-    """The table that AF sees in a DRAM row of one bank: a row shorter than a table is repeated (its address wraps)."""
+    """The table that AF sees in one bank's DRAM row: a shorter row repeats, as the address wraps."""
     return np.tile(row, activation.TABLE_ENTRIES // row.size)

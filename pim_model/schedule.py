@@ -35,7 +35,7 @@ from pim_model.spec.micro import Micro, MicroOp
 __all__ = ["PCU_LATENCY", "Cost", "Placed", "macro_cycles", "place"]
 
 PCU_LATENCY = 0
-"""Cycles from a macro's start in the PCU to the first in which its commands may stand on the bus, and of a refusal."""
+"""Cycles from a macro's start in the PCU to the first in which its commands may stand on the bus."""
 
 Placed = tuple[int, int, Micro]
 """(cycle, slot, command)"""
@@ -51,7 +51,7 @@ class Cost:
 
 
 def macro_cycles(config: Config, macro: MatVec, refresh_due: int | None = None) -> Cost:
-    """Cycles and command counts of a macro. ``refresh_due``: cycle of the next refresh, None for no refresh."""
+    """Cycles and command counts of a macro. ``refresh_due``: cycle of the next refresh, None for none."""
     shape = _shape(macro)
     cost = _cost(config, shape, None)
     if refresh_due is None or refresh_due >= cost.cycles:
@@ -132,7 +132,7 @@ def _walk(
 
 
 def _steps(lowering: Lowering, direct: bool) -> Iterator[tuple[Step, int, int]]:
-    """A macro as steps: before each tile the register commands that it waits for, results of the last group first."""
+    """A macro as steps: before each tile the register commands it waits for, the last results first."""
     groups, tiles = lowering.grid
     activation = lowering.macro.function is not None
     read = MicroOp.RDAF if activation else MicroOp.RDMAC

@@ -1,5 +1,5 @@
 # Ref: IANUS (ASPLOS 2024), sections 5.1-5.2 (one DRAM row address names a tile)
-"""The memory's bytes, sparse: a DRAM row address over all channels and banks is one slab, made when first written."""
+"""The memory's bytes, sparse: a DRAM row over all channels and banks is one slab, made when first written."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Storage:
         return view
 
     def row_for_write(self, row: int) -> Slab:
-        """The slab of ``row``, to be changed at once: hooks have been told. ``ValueError`` outside the memory."""
+        """The slab of ``row``, to be changed at once: hooks were told. ``ValueError`` outside the memory."""
         self._check_row(row)
         self._announce(row, row + 1)
         return self._slab(row)

@@ -28,6 +28,7 @@ _KINDS: tuple[tuple[str, str, tuple[Op, ...]], ...] = (
 )
 _KIND = {op: kind for kind, _, ops in _KINDS for op in ops}
 _COLOUR = {kind: colour for kind, colour, _ in _KINDS}
+_PALE = frozenset({"multiply-accumulate", "close row", "register mode"})  # dark letters on these
 _OPENS = frozenset({Op.ACT, Op.ACT4, Op.ACTAB, Op.ACTAF})
 
 _LEFT, _RIGHT, _TOP = 90, 20, 66
@@ -67,7 +68,9 @@ def render_svg(
     if not entries:
         raise ValueError("entries must be a trace with at least one command, not empty")
     if nanoseconds <= 0 or width < 400:
-        raise ValueError(f"nanoseconds must be positive and width 400 or more, not {nanoseconds!r} and {width!r}")
+        raise ValueError(
+            f"nanoseconds must be positive and width 400 or more, not {nanoseconds!r} and {width!r}"
+        )
     start = entries[0].cycle
     cycles = round(nanoseconds / cycle_ns)
     shown = [entry for entry in entries if entry.cycle < start + cycles]
@@ -77,13 +80,14 @@ def render_svg(
     bottom = _TOP + len(channels) * pitch
     kinds = [kind for kind, _, _ in _KINDS if any(_KIND.get(entry.micro.op) == kind for entry in shown)]
     height = bottom + 24 + 22 + 22
+    size = f'width="{width}" height="{height}"'
+    font = 'font-family="sans-serif" font-size="12" fill="#222222"'
+    note = "upper line: row slot, shaded while a row is open; lower line: register slot"
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12" fill="#222222">',
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {width} {height}" {font}>',
+        f'<rect {size} fill="#ffffff"/>',
         f'<text x="{_LEFT}" y="24" font-size="16" font-weight="bold">{escape(title)}</text>',
-        f'<text x="{_LEFT}" y="44" fill="#555555">upper line: row slot, shaded while a row is open; '
-        "lower line: register slot</text>",
+        f'<text x="{_LEFT}" y="44" fill="#555555">{note}</text>',
     ]
     parts += _axis(cycles, cycle_ns, scale, bottom)
     for number, channel in enumerate(channels):
@@ -121,16 +125,18 @@ def _block(run: _Run, y: int, start: int, scale: float) -> str:
     width = max(_THIN, (run.last + 1 - run.first) * scale)
     times = f" × {run.count}" if run.count > 1 else ""
     label = f"{run.op.name}{times}"
-    tip = f"{label}, cycle {run.first - start}{f' to {run.last - start}' if run.count > 1 else
-    ''}{run.detail}" rect = (
+    until = f" to {run.last - start}" if run.count > 1 else ""
+    tip = f"{label}, cycle {run.first - start}{until}{run.detail}"
+    rect = (
         f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{_LINE - 1}" fill="{_COLOUR[_KIND[run.op]]}">'
         f"<title>{escape(tip)}</title></rect>"
     )
     if width < 6.5 * len(label):
         return rect
     middle = x + width / 2
+    ink = "#222222" if _KIND[run.op] in _PALE else "#ffffff"
     return rect + (
-        f'<text x="{middle:.1f}" y="{y + _LINE - 4}" font-size="10" fill="#ffffff" text-anchor="middle" '
+        f'<text x="{middle:.1f}" y="{y + _LINE - 4}" font-size="10" fill="{ink}" text-anchor="middle" '
         f'pointer-events="none">{escape(label)}</text>'
     )
 

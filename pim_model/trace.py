@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 
 
 def broadcast(placed: Iterable[Placed], channels: int, start: int = 0) -> list[Entry]:
-    """A golden schedule as the trace of ``channels`` channels in lock step, its cycle 0 at cycle ``start``."""
+    """A golden schedule as the trace of channels in lock step, its cycle 0 at cycle ``start``."""
     entries = [
         Entry(start + cycle, channel, slot, micro)
         for cycle, slot, micro in placed
@@ -59,7 +59,8 @@ class Difference:
 
     def __str__(self) -> str:
         after = f"after {self.before}" if self.before is not None else "at the start"
-        return f"entry {self.position}, {after}:\n  left:  {self.left}\n  right: {self.right}\n  {self.reason}"
+        sides = f"  left:  {self.left}\n  right: {self.right}"
+        return f"entry {self.position}, {after}:\n{sides}\n  {self.reason}"
 
     @property
     def reason(self) -> str:
@@ -159,10 +160,8 @@ def write_perfetto(path: Path, entries: Sequence[Entry], *, cycle_ns: float = 1.
     events: list[dict[str, Any]] = []
     for channel in sorted({entry.channel for entry in entries}):
         events.append(_name("process_name", channel, 0, f"channel {channel}"))
-        events += [
-            _name("thread_name", channel, slot, name) for slot, name in enumerate(("row slot", "register
-            slot"))
-        ]
+        events.append(_name("thread_name", channel, 0, "row slot"))
+        events.append(_name("thread_name", channel, 1, "register slot"))
     for entry in entries:
         micro = entry.micro
         events.append(

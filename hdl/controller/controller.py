@@ -4,12 +4,12 @@ from amaranth import Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from hdl.layouts import RegisterStep, Request, Tile
+from hdl.phy.interface import PhySignature
+from hdl.stream import StreamFifo
 from pim_model.spec.config import Config
 from pim_model.spec.micro import MicroOp
 
-from ..layouts import RegisterStep, Request, Tile
-from ..phy.interface import PhySignature
-from ..stream import StreamFifo
 from .scheduler import Scheduler
 
 __all__ = ["Controller"]

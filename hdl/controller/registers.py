@@ -8,11 +8,10 @@ from amaranth import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.layouts import RegisterKind, RegisterStep, Tile
 from pim_model.spec.config import Config
 from pim_model.spec.micro import MicroOp
 from pim_model.spec.timing_rules import Scope
-
-from ..layouts import RegisterKind, RegisterStep, Tile
 
 __all__ = ["RegisterStream"]
 
@@ -151,6 +150,8 @@ class RegisterStream(wiring.Component):
 
         m.d.comb += [
             self.mac_allowed.eq(bias_loaded & (~tile.load | (columns_ready != 0))),
-            self.tile_ready.eq(self.tile_valid & bias_loaded & (~tile.load | (columns_ready >= tile.columns))),
+            self.tile_ready.eq(
+                self.tile_valid & bias_loaded & (~tile.load | (columns_ready >= tile.columns))
+            ),
         ]
         return m

@@ -9,10 +9,10 @@ from amaranth import Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from hdl.layouts import RegisterStep, Request, Tile
 from pim_model.spec.config import Config
 from pim_model.spec.micro import MicroOp
 
-from ..layouts import RegisterStep, Request, Tile
 from .bank import BankState
 from .channel import ChannelGates
 from .refresh import RefreshTimer

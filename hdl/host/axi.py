@@ -53,7 +53,7 @@ class Axi4LiteSignature(wiring.Signature):
 
 
 class Axi4Signature(wiring.Signature):
-    """AXI4 with 256 data bits and 4 identifier bits; directions as the manager sees them: a subordinate has ``In(...)``."""
+    """AXI4 with 256 data bits and 4 identifier bits; directions as in :class:`Axi4LiteSignature`."""
 
     def __init__(self, address_bits: int):
         address = {"id": Out(4), "addr": Out(address_bits), "len": Out(8), "size": Out(3), "burst": Out(2)}

@@ -7,6 +7,7 @@ from amaranth import Array, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from hdl.layouts import Completion, MacroEntry
 from pim_model.spec import registers as spec
 from pim_model.spec.config import Config
 from pim_model.spec.macro import MACRO_WORDS
@@ -14,7 +15,6 @@ from pim_model.spec.micro import MicroOp
 from pim_model.spec.registers import Control, Reg
 from pim_model.spec.timing import TIMINGS
 
-from ..layouts import Completion, MacroEntry
 from .axi import Axi4LiteSignature
 from .lite import LiteBridge
 
@@ -129,9 +129,7 @@ class RegisterFile(wiring.Component):
         offset = Signal(spec.REGISTER_BITS)
         m.d.sync += offset.eq(bridge.read_offset)
         completion = self.completions.p
-        status = (
-            self.busy | self.completions.valid << 1 | (violations != 0) << 2 | overflow << 3
-        )
+        status = self.busy | self.completions.valid << 1 | (violations != 0) << 2 | overflow << 3
         sources = {
             Reg.ID: spec.IDENTITY,
             Reg.ABI: spec.ABI,
@@ -192,4 +190,8 @@ def _is_counter(offset, channels: int):
     """Whether ``offset`` names a command counter that is there."""
     index = offset - Reg.COMMANDS
     op = index[2 : spec.COMMAND_STRIDE.bit_length() - 1]
-    return (offset >= Reg.COMMANDS) & (offset < Reg.COMMANDS + spec.COMMAND_STRIDE * channels) & (op <= max(MicroOp))
+    return (
+        (offset >= Reg.COMMANDS)
+        & (offset < Reg.COMMANDS + spec.COMMAND_STRIDE * channels)
+        & (op <= max(MicroOp))
+    )

@@ -7,10 +7,10 @@ from amaranth import Array, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.layouts import Request
+from hdl.stream import StreamFifo
 from pim_model.spec.config import Config
 
-from ..layouts import Request
-from ..stream import StreamFifo
 from .axi import Axi4Signature, Burst, Resp
 
 __all__ = ["DataWindow"]
@@ -108,9 +108,7 @@ class DataWindow(wiring.Component):
                 m.d.comb += [
                     want_write.eq(bus.wvalid & w_memory),
                     self.buffer_write.eq(bus.wvalid & w_buffer),
-                    accepted.eq(
-                        Mux(w_memory, write_granted, Mux(w_buffer, self.buffer_write_ready, 1))
-                    ),
+                    accepted.eq(Mux(w_memory, write_granted, Mux(w_buffer, self.buffer_write_ready, 1))),
                     bus.wready.eq(accepted),
                 ]
                 with m.If(bus.wvalid & accepted):
@@ -150,9 +148,7 @@ class DataWindow(wiring.Component):
                 buffer_free = (buffer_taken != _BUFFER_READS) & ~self.buffer_write
                 m.d.comb += [
                     want_read.eq(r_memory & order.i.ready),
-                    issued.eq(
-                        order.i.ready & Mux(r_memory, read_granted, Mux(r_buffer, buffer_free, 1))
-                    ),
+                    issued.eq(order.i.ready & Mux(r_memory, read_granted, Mux(r_buffer, buffer_free, 1))),
                     order.i.valid.eq(issued),
                     self.buffer_read.eq(issued & r_buffer),
                 ]
@@ -166,9 +162,7 @@ class DataWindow(wiring.Component):
             order.i.p.channel.eq(r_channel),
             order.i.p.last.eq(left == 0),
             order.i.p.id.eq(read_id),
-            order.i.p.resp.eq(
-                Mux(r_memory | r_buffer, Resp.OKAY, Mux(read_ok, Resp.DECERR, Resp.SLVERR))
-            ),
+            order.i.p.resp.eq(Mux(r_memory | r_buffer, Resp.OKAY, Mux(read_ok, Resp.DECERR, Resp.SLVERR))),
         ]
 
         # --- one port to the channels, reads and writes in turn; one address for the buffer, writes first

@@ -4,10 +4,9 @@ from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.layouts import Job
 from pim_model.spec.config import Config
 from pim_model.spec.geometry import COLUMN_BYTES
-
-from ..layouts import Job
 
 __all__ = ["Collector"]
 
@@ -81,7 +80,11 @@ class Collector(wiring.Component):
                 rows_left.eq(first_rows),
             ]
         with m.Elif(self.write):
-            m.d.sync += [channel.eq(channel + 1), byte.eq(byte + per_channel), rows_left.eq(rows_left - banks)]
+            m.d.sync += [
+                channel.eq(channel + 1),
+                byte.eq(byte + per_channel),
+                rows_left.eq(rows_left - banks),
+            ]
             with m.If(channel == channels - 1):
                 next_group = group + 1
                 m.d.sync += [

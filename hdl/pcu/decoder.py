@@ -7,12 +7,11 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.layouts import Job, MacroEntry
 from pim_model.spec.config import Config
 from pim_model.spec.errors import Status
 from pim_model.spec.geometry import LANES, TABLE_ROWS
 from pim_model.spec.macro import COLUMNS_BITS, ROWS_BITS, MacroOp
-
-from ..layouts import Job, MacroEntry
 
 __all__ = ["Decoder"]
 
@@ -40,7 +39,9 @@ class Decoder(wiring.Component):
 
     def __init__(self, config: Config):
         self._config = config
-        super().__init__({"macros": In(stream.Signature(MacroEntry)), "jobs": Out(stream.Signature(Job)), "busy": Out(1)})
+        super().__init__(
+            {"macros": In(stream.Signature(MacroEntry)), "jobs": Out(stream.Signature(Job)), "busy": Out(1)}
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -73,9 +74,7 @@ class Decoder(wiring.Component):
                         job.weight_row.eq(words[3][16:]),
                         job.tokens.eq(tokens),
                         job.groups.eq(_ceil_shift(rows, log_outputs)),
-                        job.last_rows.eq(
-                            Mux(rows[:log_outputs].any(), rows[:log_outputs], geometry.outputs)
-                        ),
+                        job.last_rows.eq(Mux(rows[:log_outputs].any(), rows[:log_outputs], geometry.outputs)),
                         job.tiles.eq(_ceil_shift(columns, log_elements)),
                         job.last_columns.eq(
                             Mux(

@@ -7,11 +7,11 @@ from amaranth import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from hdl.layouts import Completion, Job, MacroEntry, RegisterStep, Tile
+from hdl.stream import StreamFifo
 from pim_model.spec.config import Config
 from pim_model.spec.errors import Status
 
-from ..layouts import Completion, Job, MacroEntry, RegisterStep, Tile
-from ..stream import StreamFifo
 from .buffer import ActivationBuffer
 from .collector import Collector
 from .decoder import Decoder

@@ -8,10 +8,9 @@ from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.layouts import Job, RegisterKind, RegisterStep
 from pim_model.spec.config import Config
 from pim_model.spec.geometry import COLUMN_BYTES, LANES
-
-from ..layouts import Job, RegisterKind, RegisterStep
 
 __all__ = ["StepUnroller"]
 
@@ -57,11 +56,13 @@ class StepUnroller(wiring.Component):
         channel = Signal(range(channels))
         input_base, input_word = Signal(16), Signal(16)
         bias_byte = Signal(21)
-        last_tile, last_group, last_token = tile == job.tiles - 1, group == job.groups - 1, token == job.tokens - 1
-        last_column = Signal()
-        m.d.comb += last_column.eq(
-            column == Mux(last_tile, job.last_columns, geometry.columns) - 1
+        last_tile, last_group, last_token = (
+            tile == job.tiles - 1,
+            group == job.groups - 1,
+            token == job.tokens - 1,
         )
+        last_column = Signal()
+        m.d.comb += last_column.eq(column == Mux(last_tile, job.last_columns, geometry.columns) - 1)
 
         move = Signal()  # the data stage takes a step in this cycle
         m.d.comb += self.read.eq(move)
@@ -125,9 +126,7 @@ class StepUnroller(wiring.Component):
         # --- data stage: the step, and its word as the buffer's read port shows it
         held = Signal()
         held_step = Signal(
-            data.StructLayout(
-                {"kind": RegisterKind, "column": 6, "zero": 1, "partial": 1, "shift": 5}
-            )
+            data.StructLayout({"kind": RegisterKind, "column": 6, "zero": 1, "partial": 1, "shift": 5})
         )
         m.d.comb += move.eq(issue & (~held | self.steps.ready))
         with m.If(move):

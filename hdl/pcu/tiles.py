@@ -4,9 +4,8 @@ from amaranth import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.layouts import Job, Tile
 from pim_model.spec.config import Config
-
-from ..layouts import Job, Tile
 
 __all__ = ["TileUnroller"]
 
@@ -37,7 +36,11 @@ class TileUnroller(wiring.Component):
         job, out = self.job, self.tiles.p
         row = Signal(16)
         token, group, tile = Signal(16), Signal(24), Signal(24)
-        last_tile, last_group, last_token = tile == job.tiles - 1, group == job.groups - 1, token == job.tokens - 1
+        last_tile, last_group, last_token = (
+            tile == job.tiles - 1,
+            group == job.groups - 1,
+            token == job.tokens - 1,
+        )
         reloads = Signal()
         m.d.comb += [
             # An input of one tile stays in the buffer for all groups of its token.

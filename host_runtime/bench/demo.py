@@ -13,8 +13,6 @@ from host_runtime.ops import Pim
 from host_runtime.transport.verilated import VerilatedTransport
 from pim_model.numerics.activation import TABLE_ENTRIES
 from pim_model.spec.config import Config
-from pim_model.timeline import write_svg
-from pim_model.trace import write_vcd
 
 __all__ = ["draw", "source_perplexity"]
 
@@ -22,11 +20,10 @@ DRAWN = 1_000_000  # commands recorded at most
 SHOWN_NS = 800.0
 
 
-def source_perplexity(text: str, context: int, predictions: int) -> float:
-    """The grammar's own perplexity over the first ``predictions`` tokens that a model of that context predicts."""
+def source_perplexity(text: str, predictions: int) -> float:
+    """The grammar's own perplexity over the first ``predictions`` tokens that a model predicts: all but the first."""
     losses = negative_log_likelihoods(text)
-    predicted = losses[np.arange(len(losses)) % context != 0]
-    return float(np.exp(predicted[:predictions].mean()))
+    return float(np.exp(losses[1 : predictions + 1].mean()))
 
 
 def draw(shape: Config, numerics: str, directory: Path) -> tuple[Path, Path]:
@@ -34,6 +31,9 @@ def draw(shape: Config, numerics: str, directory: Path) -> tuple[Path, Path]:
 
     Writes ``commands.vcd`` (all of it) and ``commands.svg`` (its beginning) into ``directory``, and returns their paths.
     """
+    from pim_model.timeline import write_svg  # pictures are needed here alone: keep them out of every start
+    from pim_model.trace import write_vcd
+
     geometry = shape.geometry
     activation = "gelu" if geometry.elements >= TABLE_ENTRIES else None
     rows, columns = 3 * geometry.outputs, geometry.elements

@@ -27,7 +27,7 @@ from pim_model.spec.config import Config, config
 
 __all__ = ["demo"]
 
-PREDICTIONS = 508  # four windows of the embedded model
+PREDICTIONS = 512  # four windows of the embedded model
 PRODUCT = (4096, 4096)
 T = TypeVar("T")
 
@@ -81,7 +81,7 @@ def demo(tokens: int, config_name: str, timing_name: str, numerics: str, json_pa
     golden = evaluate("model", "bf16", lambda _first, rows: logits.append(to_bits("logits", rows)))
     comparison = LogitComparison(np.concatenate(logits))
     rtl = evaluate("verilator", "bf16", comparison)
-    source = source_perplexity(text, checkpoint.config.n_positions, tokens)
+    source = source_perplexity(text, tokens)
     with output.live.status("one large product, and the picture"):
         with open_transport("verilator", shape, numerics) as transport:
             product = measure_product(transport, shape, numerics, Operands.random(*PRODUCT, 1, 1))

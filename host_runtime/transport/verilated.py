@@ -10,9 +10,9 @@ from host_runtime.errors import AccessError, TransportError
 from host_runtime.transport.base import Transport
 from pim_model.spec.config import Config
 from pim_model.spec.micro import Micro, MicroOp
-from pim_model.trace import Entry
 
 if TYPE_CHECKING:
+    from pim_model.trace import Entry
     from sim.native import NativeSimulation
 
 __all__ = ["VerilatedTransport"]
@@ -93,6 +93,8 @@ class VerilatedTransport(Transport):
 
     def recorded(self) -> list[Entry]:
         """The commands recorded, as a trace; :class:`TransportError` if there were more than the capacity."""
+        from pim_model.trace import Entry
+
         with self._doing("read the trace", 0):
             records = self.simulation.trace()
         return [

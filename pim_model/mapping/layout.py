@@ -77,7 +77,7 @@ def unpack(
 
 
 def gather(storage: Storage, weight_row: int, rows: int, columns: int) -> U16:
-    """Read the matrix that lies from DRAM row ``weight_row`` on, as the PUs see it: ``uint16[rows, columns]``."""
+    """Read the matrix from DRAM row ``weight_row`` on, as the PUs see it: ``uint16[rows, columns]``."""
     geometry = storage.geometry
     groups, tiles = tile_grid(rows, columns, geometry)
     outputs, elements = geometry.outputs, geometry.elements

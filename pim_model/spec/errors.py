@@ -27,18 +27,16 @@ class Status(IntEnum):
 
 
 STATUS_TEXT: dict[Status, str] = {
-    status: text
-    for status, text in (
-        (Status.OK, "executed"),
-        (Status.BAD_OPCODE, "the opcode names no macro"),
-        (Status.RESERVED_BITS, "a reserved bit of the macro is not zero"),
-        (Status.BAD_SHAPE, "rows, columns and tokens must not be zero"),
-        (Status.BAD_FUNCTION, "the activation function has no table row"),
-        (Status.WEIGHT_RANGE, "the weight matrix reaches into the table rows or beyond the memory"),
-        (Status.ALIGNMENT, "activation-buffer offsets must be multiples of 32 bytes"),
-        (Status.BUFFER_RANGE, "inputs, results or bias reach beyond the activation buffer"),
-    )
+    Status.OK: "executed",
+    Status.BAD_OPCODE: "the opcode names no macro",
+    Status.RESERVED_BITS: "a reserved bit of the macro is not zero",
+    Status.BAD_SHAPE: "rows, columns and tokens must not be zero",
+    Status.BAD_FUNCTION: "the activation function has no table row",
+    Status.WEIGHT_RANGE: "the weight matrix reaches into the table rows or beyond the memory",
+    Status.ALIGNMENT: "activation-buffer offsets must be multiples of 32 bytes",
+    Status.BUFFER_RANGE: "inputs, results or bias reach beyond the activation buffer",
 }
+"""A sentence for each status."""
 
 
 class Violation(IntEnum):

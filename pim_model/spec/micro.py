@@ -64,7 +64,16 @@ class MicroOp(IntEnum):
 
 
 ALL_BANKS = frozenset(
-    {MicroOp.ACTAB, MicroOp.ACTAF, MicroOp.PREA, MicroOp.REFAB, MicroOp.MACAB, MicroOp.AF, MicroOp.EWMUL, MicroOp.WRBK}
+    {
+        MicroOp.ACTAB,
+        MicroOp.ACTAF,
+        MicroOp.PREA,
+        MicroOp.REFAB,
+        MicroOp.MACAB,
+        MicroOp.AF,
+        MicroOp.EWMUL,
+        MicroOp.WRBK,
+    }
 )
 """Commands that address every bank of the channel."""
 
@@ -72,7 +81,16 @@ FOUR_BANKS = frozenset({MicroOp.ACT4, MicroOp.MAC4B})
 """Commands that address the four banks of one group."""
 
 ONE_BANK = frozenset(
-    {MicroOp.ACT, MicroOp.RD, MicroOp.WR, MicroOp.PRE, MicroOp.REFPB, MicroOp.MACSB, MicroOp.RDCP, MicroOp.WRCP}
+    {
+        MicroOp.ACT,
+        MicroOp.RD,
+        MicroOp.WR,
+        MicroOp.PRE,
+        MicroOp.REFPB,
+        MicroOp.MACSB,
+        MicroOp.RDCP,
+        MicroOp.WRCP,
+    }
 )
 """Commands that address one bank."""
 

@@ -122,7 +122,11 @@ REGISTERS: tuple[Register, ...] = (
     Register(Reg.IRQ_ENABLE, Access.RW, "interrupt enables"),
     Register(Reg.IRQ_STATUS, Access.W1C, "interrupt causes"),
     Register(Reg.VIOLATIONS, Access.RO, "violations that the checker counted since reset (saturating)"),
-    Register(Reg.FIRST_VIOLATION, Access.RO, "first violation: code in bits 7-0, channel in bits 15-8, command in 23-16"),
+    Register(
+        Reg.FIRST_VIOLATION,
+        Access.RO,
+        "first violation: code in bits 7-0, channel in bits 15-8, command in 23-16",
+    ),
     Register(Reg.CYCLES_LOW, Access.RO, "controller cycles since power-on, bits 31-0"),
     Register(Reg.CYCLES_HIGH, Access.RO, "controller cycles since power-on, bits 63-32"),
     Register(Reg.MACRO_WORD0, Access.RW, "first of the eight words of the macro to push"),
@@ -131,7 +135,9 @@ REGISTERS: tuple[Register, ...] = (
     Register(Reg.COMPLETION, Access.RO, "oldest completion: tag, status, valid in bit 31"),
     Register(Reg.COMPLETION_CYCLES, Access.RO, "cycles of the oldest completion's macro, push to completion"),
     Register(Reg.COMPLETION_POP, Access.WO, "any write drops the oldest completion"),
-    Register(Reg.COMMANDS, Access.RO, "commands issued, by channel (stride 0x80) and micro command (stride 4)"),
+    Register(
+        Reg.COMMANDS, Access.RO, "commands issued, by channel (stride 0x80) and micro command (stride 4)"
+    ),
 )
 
 

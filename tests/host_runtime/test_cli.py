@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ PPL_KEYS = {
 @pytest.fixture(autouse=True)
 def own_build_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """States of interrupted evaluations must not be shared between tests."""
-    monkeypatch.setattr("host_runtime.cli.ppl.build_root", lambda: tmp_path / "build")
+    # By module: the package's attribute of that name is the command.
+    monkeypatch.setattr(sys.modules["host_runtime.cli.ppl"], "build_root", lambda: tmp_path / "build")
 
 
 @pytest.fixture
@@ -233,16 +235,16 @@ def test_ppl_goes_on_after_an_interrupt(
 
     monkeypatch.setattr(GPT2, "forward", interrupted)
     assert run(*common, "--state", state) == 130
-    assert "interrupted after 254 of 400 predictions" in capsys.readouterr().err
+    assert "interrupted after 256 of 400 predictions" in capsys.readouterr().err
     assert state.exists()
     result = run_json(capsys, *common, "--state", state)
-    assert (result["resumed_from"], result["perplexity"]) == (254, whole["perplexity"])
+    assert (result["resumed_from"], result["perplexity"]) == (256, whole["perplexity"])
     assert not state.exists()
 
 
 def test_ppl_refuses_the_state_of_another_run(capsys: pytest.CaptureFixture[str], text: Path, tmp_path: Path) -> None:
     state = tmp_path / "state.json"
-    state.write_text('{"identity": {}, "window": 1, "predictions": 127, "nll": 9.0}', encoding="utf-8")
+    state.write_text('{"identity": {}, "window": 1, "predictions": 128, "nll": 9.0}', encoding="utf-8")
     common = ("ppl", "--model", MODEL, "--text", text, "--tokens", 140, "--state", state)
     assert run(*common) == 2
     assert "belongs to another evaluation" in capsys.readouterr().err
@@ -296,6 +298,6 @@ def test_bench_of_the_kernels(capsys: pytest.CaptureFixture[str], monkeypatch: p
 def test_bench_says_what_is_not_installed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "sim.bench.speed", None)
+    monkeypatch.setitem(sys.modules, "sim.bench.speed", None)
     result = run_json(capsys, "bench", "--part", "cocotb")
     assert "not installed" in result["cocotb"]["unavailable"]

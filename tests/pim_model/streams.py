@@ -1,4 +1,4 @@
-"""Two independent ways through the lowered streams of a macro: on golden channels, and placed by the checker."""
+"""Two ways through the lowered streams of a macro: on golden channels, and placed by the checker alone."""
 
 from __future__ import annotations
 
@@ -33,10 +33,16 @@ def run_on_channels(
         channel = Channel(storage, index, numerics)
         done = [0, 0]
         while done[0] < len(streams[0]) or done[1] < len(streams[1]):
-            ready = [s for s in (0, 1) if done[s] < len(streams[s]) and streams[s][done[s]].needs <= done[1 -
-            s]] assert ready, f"neither stream can go on at {done}" chosen =
-            ready[int(rng.integers(len(ready)))] _run(channel, lowering, streams[chosen][done[chosen]], index,
-            source, buffer) done[chosen] += 1
+            heads = [
+                stream[at] if at < len(stream) else None for stream, at in zip(streams, done, strict=True)
+            ]
+            ready = [s for s, head in enumerate(heads) if head is not None and head.needs <= done[1 - s]]
+            assert ready, f"neither stream can go on at {done}"
+            chosen = ready[int(rng.integers(len(ready)))]
+            item = heads[chosen]
+            assert item is not None
+            _run(channel, lowering, item, index, source, buffer)
+            done[chosen] += 1
 
 
 def _run(

@@ -1,4 +1,4 @@
-"""The lowered streams on golden channels give the bytes of the device's fast path, in any order the hazards permit."""
+"""The lowered streams on golden channels give the device's bytes, in any order the hazards permit."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def check_same_bytes(preset: Config, numerics: str, macro: MatVec, rng: np.rando
     noise[noise == 0] = 0x3F80
     device.write_memory(geometry.address(macro.weight_row), noise.data.cast("B"))
     if macro.function is not None:
-        tables = np.tile(activation.table("gelu")[: geometry.elements], (geometry.channels, geometry.banks,
-        1)) tables[0, 1] = activation.table("tanh")[: geometry.elements]
+        gelu = activation.table("gelu")[: geometry.elements]
+        tables = np.tile(gelu, (geometry.channels, geometry.banks, 1))
+        tables[0, 1] = activation.table("tanh")[: geometry.elements]
         device.write_memory(geometry.address(geometry.table_row(macro.function)), tables.data.cast("B"))
     device.write_memory(preset.buffer_base, numbers(rng, preset.buffer_bytes // 2).data.cast("B"))
     before = device.buffer.copy()
@@ -58,8 +59,9 @@ def check_same_bytes(preset: Config, numerics: str, macro: MatVec, rng: np.rando
 
 
 def matvec(rows: int, columns: int, tokens: int, bias: bool, function: int | None) -> MatVec:
-    shape = MatVec(tag=1, rows=rows, columns=columns, tokens=tokens, weight_row=2, input_offset=64,
-    output_offset=0) output = 64 + tokens * shape.input_stride return MatVec(
+    shape = MatVec(tag=1, rows=rows, columns=columns, weight_row=2, input_offset=64, output_offset=0)
+    output = 64 + tokens * shape.input_stride
+    return MatVec(
         tag=1,
         rows=rows,
         columns=columns,
@@ -129,16 +131,19 @@ def test_stream_of_known_macro() -> None:
     tile = [f"MACAB{column}<{column + 2}" for column in range(8)]
     assert rows[:12] == ["ACTAB0<0", *tile, "PREA0<0", "ACTAB0<0", "MACAB0<10"]
     assert [item.micro.row for item in lowering.row_stream() if item.micro.op is Op.ACTAB] == [2, 3, 4, 5]
-    registers = [f"{item.micro.op.name}{item.micro.column}<{item.needs}" for item in
-    lowering.register_stream()] assert registers[:9] == ["WRBIAS0<0", *(f"WRGB{column}<0" for column in
-    range(8))] assert registers[9:14] == ["WRGB0<2", "RDMAC0<12", "WRBIAS0<0", "WRGB0<12", "WRGB1<12"]
+    stream = lowering.register_stream()
+    registers = [f"{item.micro.op.name}{item.micro.column}<{item.needs}" for item in stream]
+    assert registers[:9] == ["WRBIAS0<0", *(f"WRGB{column}<0" for column in range(8))]
+    assert registers[9:14] == ["WRGB0<2", "RDMAC0<12", "WRBIAS0<0", "WRGB0<12", "WRGB1<12"]
 
 
 def test_buffer_is_loaded_once_a_token_if_it_holds_the_input() -> None:
-    short = Counter(item.micro.op for item in Lowering(TINY, matvec(40, 128, 3, False,
-    None)).register_stream()) assert short == {Op.WRBIAS: 15, Op.WRGB: 24, Op.RDMAC: 15} long =
-    Counter(item.micro.op for item in Lowering(TINY, matvec(40, 129, 3, False, 1)).register_stream()) assert
-    long == {Op.WRBIAS: 15, Op.WRGB: 15 * 9, Op.RDAF: 15}
+    short = Lowering(TINY, matvec(40, 128, 3, False, None))
+    counts = Counter(item.micro.op for item in short.register_stream())
+    assert counts == {Op.WRBIAS: 15, Op.WRGB: 24, Op.RDMAC: 15}
+    long = Lowering(TINY, matvec(40, 129, 3, False, 1))
+    counts = Counter(item.micro.op for item in long.register_stream())
+    assert counts == {Op.WRBIAS: 15, Op.WRGB: 15 * 9, Op.RDAF: 15}
 
 
 def test_operand_of_a_row_command_is_refused() -> None:

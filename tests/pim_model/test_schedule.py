@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -70,7 +71,7 @@ def test_each_command_stands_at_its_earliest_cycle(
 def test_row_period_of_a_full_row_stream(timing_name: str, period: int, tiles: int) -> None:
     preset = config("ianus", timing_name)
     opened = [c for c, _, micro in place(preset, matvec(128 * 12, 1024 * tiles)) if micro.op is Op.ACTAB]
-    assert {b - a for a, b in zip(opened, opened[1:], strict=False)} == {period}
+    assert {b - a for a, b in pairwise(opened)} == {period}
     # The paper's "approximately 2.4 TB/s" is for eight channels of 16 banks: 128 x 2 KB a period.
     bandwidth = 128 * 2048 / (period * preset.timing.cycle_ns)
     assert bandwidth == pytest.approx({113: 2320, 130: 2016}[period], abs=1)
@@ -92,7 +93,7 @@ def test_reloading_the_buffer_in_register_mode_costs_bandwidth(
 ) -> None:
     preset = config("ianus", timing_name)
     opened = [c for c, _, micro in place(preset, matvec(128 * 6, 4096)) if micro.op is Op.ACTAB]
-    gaps = [b - a for a, b in zip(opened, opened[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(opened)]
     assert gaps[:3] == [tile] * 3
     assert [opened[i + 4] - opened[i] for i in range(0, len(opened) - 4, 4)] == [group] * 5
 

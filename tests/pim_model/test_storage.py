@@ -46,10 +46,13 @@ def test_slab_is_the_address_map(rng: np.random.Generator) -> None:
 def test_hook_hears_rows_before_they_change() -> None:
     storage = Storage(TINY)
     heard: list[tuple[int, int, bytes]] = []
-    storage.add_write_hook(lambda first, end: heard.append((first, end, storage.read(5 * TINY.slab_bytes - 1,
-    1)))) storage.write(5 * TINY.slab_bytes - 1, b"ab") storage.write(7 * TINY.slab_bytes - 1, b"c")
-    storage.row_for_write(9)[0, 0, 0] = 1 storage.write(0, b"") assert heard == [(4, 6, b"\0"), (6, 7, b"a"),
-    (9, 10, b"a")]
+    watched = 5 * TINY.slab_bytes - 1
+    storage.add_write_hook(lambda first, end: heard.append((first, end, storage.read(watched, 1))))
+    storage.write(watched, b"ab")
+    storage.write(7 * TINY.slab_bytes - 1, b"c")
+    storage.row_for_write(9)[0, 0, 0] = 1
+    storage.write(0, b"")
+    assert heard == [(4, 6, b"\0"), (6, 7, b"a"), (9, 10, b"a")]
 
 
 def test_row_is_read_only() -> None:
@@ -61,13 +64,12 @@ def test_row_is_read_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "size"), [(-1, 1), (TINY.memory_bytes, 1), (TINY.memory_bytes - 1, 2), (0, TINY.memory_bytes +
-    1)]
+    ("address", "size"),
+    [(-1, 1), (TINY.memory_bytes, 1), (TINY.memory_bytes - 1, 2), (0, TINY.memory_bytes + 1)],
 )
 def test_range_outside_is_refused(address: int, size: int) -> None:
     storage = Storage(TINY)
-    with pytest.raises(ValueError, match=r"^range must lie in the memory of 0x20000 bytes, not \d+ bytes
-    from"):
+    with pytest.raises(ValueError, match=r"^range must lie in the memory of 0x20000 bytes, not \d+ bytes"):
         storage.read(address, size)
     with pytest.raises(ValueError, match=r"^range must lie in the memory"):
         storage.write(address, bytes(size))

@@ -106,22 +106,22 @@ def test_equal_traces_do_not_differ(entries: list[Entry]) -> None:
 
 
 def test_first_difference_is_explained(entries: list[Entry]) -> None:
-    def changed(position: int, **fields: object) -> list[Entry]:
+    def changed(position: int, entry: Entry) -> list[Entry]:
         copy = list(entries)
-        copy[position] = copy[position]._replace(**fields)
+        copy[position] = entry
         return copy
 
-    found = diff(entries, changed(40, cycle=entries[40].cycle + 3))
+    found = diff(entries, changed(40, entries[40]._replace(cycle=entries[40].cycle + 3)))
     assert found is not None
     assert (found.position, found.before) == (40, entries[39])
     assert found.reason == "the same command 3 cycles later on the right"
     assert str(entries[40]) in str(found)
     micro = entries[0].micro
-    other = diff(entries, changed(0, micro=Micro(micro.op, bank=3)))
+    other = diff(entries, changed(0, entries[0]._replace(micro=Micro(micro.op, bank=3))))
     assert other is not None
     assert other.reason == "operands of TMOD_IN differ: bank 0 and 3"
     assert "at the start" in str(other)
-    kind = diff(entries, changed(0, micro=Micro(Op.REFAB)))
+    kind = diff(entries, changed(0, entries[0]._replace(micro=Micro(Op.REFAB))))
     assert kind is not None
     assert kind.reason == "TMOD_IN on the left, REFAB on the right"
     short = diff(entries, entries[:-1])
@@ -139,7 +139,7 @@ def test_picture_shows_what_the_trace_holds(entries: list[Entry], tmp_path: Path
     space = "{http://www.w3.org/2000/svg}"
     texts = [element.text or "" for element in root.iter(f"{space}text")]
     assert "a < b" in texts
-    for label in ("channel 0", "channel 1", "open row", "multiply-accumulate", "write buffer", "register mode"):
+    for label in ("channel 0", "channel 1", "open row", "multiply-accumulate", "register mode"):
         assert label in texts, label
     assert "normal access" not in texts, "the legend names only what is shown"
     # Each tooltip stands for a run of commands; together they are the commands of the first 600 cycles.
@@ -150,9 +150,7 @@ def test_picture_shows_what_the_trace_holds(entries: list[Entry], tmp_path: Path
         assert match, tip
         drawn[match[1]] = drawn.get(match[1], 0) + int(match[2] or 1)
     shown = [entry for entry in entries if entry.cycle < entries[0].cycle + 600]
-    assert drawn == {
-        op.name: count for op in Op if (count := sum(entry.micro.op is op for entry in shown))
-    }
+    assert drawn == {op.name: count for op in Op if (count := sum(entry.micro.op is op for entry in shown))}
     width = float(root.get("width", "0"))
     for rect in root.iter(f"{space}rect"):
         assert float(rect.get("x", "0")) + float(rect.get("width", "0")) <= width + 0.1
@@ -161,6 +159,5 @@ def test_picture_shows_what_the_trace_holds(entries: list[Entry], tmp_path: Path
 def test_picture_of_nothing_is_refused(entries: list[Entry]) -> None:
     with pytest.raises(ValueError, match=r"^entries must be a trace with at least one command, not empty$"):
         render_svg([], title="")
-    with pytest.raises(ValueError, match=r"^nanoseconds must be positive and width 400 or more, not 0 and
-    1200$"):
+    with pytest.raises(ValueError, match=r"^nanoseconds must be positive and width .*, not 0 and 1200$"):
         render_svg(entries, title="", nanoseconds=0)

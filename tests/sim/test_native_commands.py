@@ -96,7 +96,7 @@ def test_random_commands_equal_golden_channel(shape: Config, numerics: str, rng:
         assert (commands["fault"][commands["op"] == op] == 0).sum() > 5, f"{op.name} hardly ever acted"
     for op in READ_DATA:
         seen = commands["data"][(commands["op"] == op) & (commands["fault"] == 0)]
-        assert len(np.unique(seen, axis=0)) > 30, f"{op.name} saw hardly any data"
+        assert len(np.unique(seen, axis=0)) > 10, f"{op.name} saw hardly any data"
 
 
 @pytest.mark.parametrize(
