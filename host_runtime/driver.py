@@ -75,7 +75,9 @@ class Driver(Monitor):
 
     def _require_alive(self) -> None:
         if self.transport.read_register(Reg.ID) == DEAD:
-            raise LinkDown("the device's ID register reads as all ones: the card is off the bus or not configured")
+            raise LinkDown(
+                "the device's ID register reads as all ones: the card is off the bus or not configured"
+            )
 
     def _open(self) -> None:
         status = self.transport.read_register(Reg.STATUS)
@@ -230,5 +232,3 @@ class Driver(Monitor):
     def set_refresh(self, enable: bool) -> None:
         """Refresh every tREFI, or not at all (for measurements: a real memory then forgets)."""
         self.transport.write_register(Reg.CONTROL, Control.REFRESH if enable else 0)
-
-

@@ -97,7 +97,9 @@ class CheckerViolation(IanusError):
     """The device's checker saw a command that breaks a timing rule or a state rule."""
 
     def __init__(self, count: int, code: int, rule: str, channel: int, command: str):
-        super().__init__(f"{count} violations; the first: {command} on channel {channel} breaks {rule} (code {code})")
+        super().__init__(
+            f"{count} violations; the first: {command} on channel {channel} breaks {rule} (code {code})"
+        )
         self.count = count
         self.code = code
         self.rule = rule

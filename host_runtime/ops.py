@@ -129,7 +129,12 @@ class Pim:
         return self._product(matrix, x, with_bias=matrix.bias is not None, activation=activation)
 
     def _product(self, matrix: Matrix, x: U16, *, with_bias: bool, activation: str | None) -> U16:
-        if not isinstance(x, np.ndarray) or x.dtype != np.uint16 or x.ndim != 2 or x.shape[1] != matrix.columns:
+        if (
+            not isinstance(x, np.ndarray)
+            or x.dtype != np.uint16
+            or x.ndim != 2
+            or x.shape[1] != matrix.columns
+        ):
             kind = f"{x.dtype} {list(x.shape)}" if isinstance(x, np.ndarray) else type(x).__name__
             raise ValueError(f"x must be uint16 [tokens, {matrix.columns}], not {kind}")
         function = None if activation is None else self.load_table(activation)
@@ -154,7 +159,14 @@ class Pim:
         return out
 
     def _macro(
-        self, matrix: Matrix, part: Part, tokens: int, source: int, target: int, bias: int | None, function: int | None
+        self,
+        matrix: Matrix,
+        part: Part,
+        tokens: int,
+        source: int,
+        target: int,
+        bias: int | None,
+        function: int | None,
     ) -> MatVec:
         geometry = self.config.geometry
         tiles = rows_needed(1, matrix.columns, geometry)

@@ -40,4 +40,5 @@ def ulp_distance(a: U16, b: U16) -> npt.NDArray[np.int64]:
         magnitude = (bits & 0x7FFF).astype(np.int64)
         return np.where(bits & 0x8000, -magnitude, magnitude)
 
-    return np.abs(position(a) - position(b))
+    distance: npt.NDArray[np.int64] = np.abs(position(a) - position(b))
+    return distance

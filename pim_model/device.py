@@ -76,7 +76,8 @@ class Device:
         self._cache = matvec.MatrixCache(self.storage, cache_bytes)
         self._words = [0] * MACRO_WORDS
         self._refresh_on = True
-        self._refresh_due = config.timing.refresh_interval
+        self._refresh_interval = config.timing.refresh_interval
+        self._refresh_due = self._refresh_interval
         self._irq_enable = 0
         self._reset()
 
@@ -125,7 +126,7 @@ class Device:
                 self._error = self._overflow = False
         elif reg is Reg.CONTROL:
             if value & Control.REFRESH and not self._refresh_on:
-                self._refresh_due = self.cycles + self.config.timing.refresh_interval
+                self._refresh_due = self.cycles + self._refresh_interval
             self._refresh_on = bool(value & Control.REFRESH)
             if value & Control.SOFT_RESET:
                 self._reset()
@@ -175,7 +176,7 @@ class Device:
             for op, count in cost.commands.items():
                 self.commands[:, op] += count
             self.cycles += schedule.PCU_LATENCY + cost.cycles
-            self._refresh_due += cost.commands.get(MicroOp.REFAB, 0) * self.config.timing.refresh_interval
+            self._refresh_due += cost.commands.get(MicroOp.REFAB, 0) * self._refresh_interval
         self._completions.append(_Completion(tag_of(item.words), status, self.cycles - item.pushed))
         self._running = None
         self._start()

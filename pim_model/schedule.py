@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from pim_model.lowering import Lowering
@@ -39,6 +39,9 @@ PCU_LATENCY = 0
 
 Placed = tuple[int, int, Micro]
 """(cycle, slot, command)"""
+
+
+_NEVER = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -99,17 +102,34 @@ def _shape(macro: MatVec) -> MatVec:
 
 @lru_cache(maxsize=4096)
 def _cost(config: Config, macro: MatVec, refresh_due: int | None) -> Cost:
+    """The cost alone: as :func:`_walk`, but over numbers, since the device asks for each macro and refresh phase."""
     table = step_table(config.timing_name, config.geometry)
-    steps: Counter[Step] = Counter()
-    end = 0
-    for base, past, step, _, _ in _walk(table, config, macro, refresh_due):
-        steps[replace(step, earliest=0) if isinstance(step, Refresh) else step] += 1
-        end = max(end, base + table.after(past, step).end)
+    numbers, plain = _numbered(config, macro)
+    base, past, end, refreshes = 0, table.idle, 0, 0
+    due = _NEVER if refresh_due is None else refresh_due
+    interval = table.refresh_interval
+    for number in numbers:
+        move = table.move(past, number)
+        while move.gate is not None and due <= base + move.gate:
+            refresh = table.move(past, table.refresh)
+            base, past, due, refreshes = base + refresh.shift, refresh.past, due + interval, refreshes + 1
+            move = table.move(past, number)
+        if base + move.end > end:
+            end = base + move.end
+        base, past = base + move.shift, move.past
+    return Cost(end, {**plain, MicroOp.REFAB: refreshes} if refreshes else plain)
+
+
+@lru_cache(maxsize=1024)
+def _numbered(config: Config, macro: MatVec) -> tuple[list[int], dict[MicroOp, int]]:
+    """Numbers of a macro's steps in order, and its commands without refresh."""
+    table = step_table(config.timing_name, config.geometry)
+    steps = [step for step, _, _ in _steps(Lowering(config, macro), config.timing.direct)]
     commands: Counter[MicroOp] = Counter()
-    for step, times in steps.items():
+    for step, times in Counter(steps).items():
         for op, count in table.counts(step).items():
             commands[op] += times * count
-    return Cost(end, dict(commands))
+    return [table.number(step) for step in steps], dict(commands)
 
 
 def _walk(
@@ -117,17 +137,15 @@ def _walk(
 ) -> Iterator[tuple[int, Past, Step, int, int]]:
     """The steps of a macro: (cycle that the step counts from, past, step, group, tile)."""
     base, past, due = 0, table.idle, refresh_due
-    interval = config.timing.refresh_interval
+    interval = table.refresh_interval
     for step, group, tile in _steps(Lowering(config, macro), config.timing.direct):
-        gate = table.gate(past, step)
-        while due is not None and gate is not None and due <= base + gate:
-            refresh = Refresh(max(due - base, table.refresh_floor))
-            yield base, past, refresh, group, tile
-            outcome = table.after(past, refresh)
-            base, past, due = base + outcome.shift, outcome.past, due + interval
-            gate = table.gate(past, step)
-        yield base, past, step, group, tile
         outcome = table.after(past, step)
+        while due is not None and outcome.gate is not None and due <= base + outcome.gate:
+            yield base, past, Refresh(), group, tile
+            refresh = table.after(past, Refresh())
+            base, past, due = base + refresh.shift, refresh.past, due + interval
+            outcome = table.after(past, step)
+        yield base, past, step, group, tile
         base, past = base + outcome.shift, outcome.past
 
 

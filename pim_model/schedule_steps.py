@@ -40,9 +40,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Refresh:
-    """One all-bank refresh, not before cycle ``earliest`` (counted as all cycles of a step)."""
-
-    earliest: int
+    """One all-bank refresh. What it waits for, the command that it precedes waits for too, so it is never early."""
 
 
 Step = Registers | Tile | Refresh
@@ -52,6 +50,8 @@ Step = Registers | Tile | Refresh
 class Outcome:
     """A step after a past: cycles count from the past's last row command."""
 
+    gate: int | None
+    """Cycle of the row command before which a due refresh goes; None for a step without one."""
     commands: tuple[tuple[int, int, MicroOp, int], ...]
     """(cycle, slot, op, column)"""
     past: Past
@@ -91,6 +91,7 @@ class StepTable:
         }
         self._write_to_mac = timing.between(MicroOp.WRGB, MicroOp.MACAB, Scope.COLUMN)
         self._mac_to_write = timing.between(MicroOp.MACAB, MicroOp.WRGB, Scope.COLUMN)
+        self.refresh_interval = timing.refresh_interval
         self._result_latency = max(1, timing.cycles("RLREG + BL"))
         longest = max(rule.cycles for rule in timing.rules)
         # A register command may be placed as early as a tile before the last row command; rules reach
@@ -98,31 +99,33 @@ class StepTable:
         self._horizon = 3 * longest + 2 * columns + 64
         self._numbers: dict[_History, Past] = {}
         self._histories: list[_History] = []
-        self._outcomes: dict[tuple[Past, Step], Outcome] = {}
-        self._gates: dict[tuple[Past, Step], int | None] = {}
+        self._steps: list[Step] = []
+        self._step_numbers: dict[Step, int] = {}
+        self._outcomes: dict[tuple[Past, int], Outcome] = {}
+        self.refresh = self.number(Refresh())
         never = -self._horizon
-        self.idle = self._number(
+        self.idle = self._past(
             _History((-1, -1), (never,) * (max(every) + 1), (never,) * columns, (never,) * columns)
         )
 
-    @property
-    def refresh_floor(self) -> int:
-        """A relative cycle before which no refresh can be legal: what is due earlier is due now."""
-        return -self._horizon
-
     def after(self, past: Past, step: Step) -> Outcome:
         """Place ``step`` after ``past``."""
-        outcome = self._outcomes.get((past, step))
+        return self.move(past, self.number(step))
+
+    def move(self, past: Past, number: int) -> Outcome:
+        """Place the step with a number after ``past``."""
+        outcome = self._outcomes.get((past, number))
         if outcome is None:
-            outcome = self._outcomes[past, step] = self._place(past, step)
+            outcome = self._outcomes[past, number] = self._place(past, self._steps[number])
         return outcome
 
-    def gate(self, past: Past, step: Step) -> int | None:
-        """Cycle of the row command before which a due refresh goes; None for a step without one."""
-        key = (past, step)
-        if key not in self._gates:
-            self._gates[key] = self._gate(past, step)
-        return self._gates[key]
+    def number(self, step: Step) -> int:
+        """A number for a step, always the same."""
+        number = self._step_numbers.get(step)
+        if number is None:
+            number = self._step_numbers[step] = len(self._steps)
+            self._steps.append(step)
+        return number
 
     @staticmethod
     @lru_cache(maxsize=1024)
@@ -130,25 +133,20 @@ class StepTable:
         """Commands of a step, by kind."""
         return Counter(op for op, _ in _ops(step))
 
-    def _gate(self, past: Past, step: Step) -> int | None:
-        first = _ops(step)[0][0]
-        if first not in (MicroOp.ACTAB, MicroOp.ACTAF, MicroOp.TMOD_IN):
-            return None
-        return _Placer(self, self._histories[past]).earliest(first, 0)
-
     def _place(self, past: Past, step: Step) -> Outcome:
         placer = _Placer(self, self._histories[past])
-        floor = step.earliest if isinstance(step, Refresh) else None
         for op, column in _ops(step):
-            placer.put(op, column, floor)
+            placer.put(op, column)
+        first = placer.commands[0]
+        gate = first[0] if first[2] in (MicroOp.ACTAB, MicroOp.ACTAF, MicroOp.TMOD_IN) else None
         end = 0
         for cycle, _, op, _ in placer.commands:
             arrival = self._result_latency if op in (MicroOp.RDMAC, MicroOp.RDAF) else 0
             end = max(end, cycle + arrival + 1)
         history, shift = placer.history()
-        return Outcome(tuple(placer.commands), self._number(history), shift, end)
+        return Outcome(gate, tuple(placer.commands), self._past(history), shift, end)
 
-    def _number(self, history: _History) -> Past:
+    def _past(self, history: _History) -> Past:
         number = self._numbers.get(history)
         if number is None:
             number = self._numbers[history] = len(self._histories)
@@ -177,10 +175,8 @@ class _Placer:
             cycle = max(cycle, self._macs[column] + self._table._mac_to_write)
         return cycle
 
-    def put(self, op: MicroOp, column: int, floor: int | None) -> None:
+    def put(self, op: MicroOp, column: int) -> None:
         cycle = self.earliest(op, column)
-        if floor is not None:
-            cycle = max(cycle, floor)
         slot = int(op in REGISTER_OPS)
         self._slots[slot] = cycle
         self._ops[op] = cycle

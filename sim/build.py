@@ -80,7 +80,9 @@ def _elaborate(config: Config) -> str:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("hdl", "pim_model"):
             raise
-        raise BuildError(f"{error.name} is not installed: install the sim extra (pip install 'ianus[sim]')") from error
+        raise BuildError(
+            f"{error.name} is not installed: install the sim extra (pip install 'ianus[sim]')"
+        ) from error
     # Without source positions: a change of the Python that leaves the circuit alone leaves the text alone.
     text: str = back.convert(Prototype(config), name="top", emit_src=False, strip_internal_attrs=True)
     return text
@@ -95,7 +97,9 @@ def library_of(text: str, config: Config, progress: Progress | None = None) -> P
     directory = build_root() / f"prototype-{name}"
     with once(directory) as work:
         if work is not None:
-            _build_prototype(work, Log(work / "build.log", _failed(directory) / "build.log"), text, headers, report)
+            _build_prototype(
+                work, Log(work / "build.log", _failed(directory) / "build.log"), text, headers, report
+            )
     return directory / "prototype.so"
 
 
@@ -175,5 +179,7 @@ def _runtime(log: Log, progress: Progress) -> list[Path]:
         if work is not None:
             flags = (*_FAST, *_include_flags())
             units = [Unit(include / name, flags, work / name.replace(".cpp", ".o")) for name in names]
-            compile_units(units, log, work, lambda _step, _fraction: progress("compile run-time library", None))
+            compile_units(
+                units, log, work, lambda _step, _fraction: progress("compile run-time library", None)
+            )
     return [directory / name.replace(".cpp", ".o") for name in names]

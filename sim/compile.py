@@ -46,7 +46,14 @@ class Log:
     def run(self, command: Sequence[str], cwd: Path, env: dict[str, str] | None = None) -> None:
         """Run ``command``; :class:`BuildError` with the end of its output if it fails."""
         done = subprocess.run(
-            command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            command,
+            check=False,
+            cwd=cwd,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
         )
         self.write(f"$ {shlex.join(command)}\n{done.stdout}")
         if done.returncode:

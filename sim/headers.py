@@ -89,8 +89,10 @@ def ports_header(config: Config) -> str:
         '#include "Vtop.h"',
         "namespace ianus::ports {",
     ]
-    for port in _PORTS:
-        lines.append(f"inline auto& {port.replace('__', '_')}(Vtop& top) {{ return top.{_member(port)}; }}")
+    lines += [
+        f"inline auto& {port.replace('__', '_')}(Vtop& top) {{ return top.{_member(port)}; }}"
+        for port in _PORTS
+    ]
     lines.append("struct ChannelPins {")
     lines += [f"    {kind}& {name};" for kind, name in _PINS]
     lines.append("};")

@@ -206,7 +206,9 @@ class NativeSimulation:
         """Write the 32-bit register at byte ``offset`` through the AXI4-Lite port."""
         if not 0 <= value < 1 << 32:
             raise ValueError(f"value must fit in 32 bits, not {value!r}")
-        self._check(self._library.ianus_reg_write(self._handle, _offset(offset), value), "register write", offset)
+        self._check(
+            self._library.ianus_reg_write(self._handle, _offset(offset), value), "register write", offset
+        )
 
     def wait_interrupt(self, max_cycles: int) -> bool:
         """Run until the interrupt line is high; False if it is not within ``max_cycles``."""
@@ -258,7 +260,9 @@ class NativeSimulation:
     def _in_window(self, address: int, size: int) -> None:
         limit = 1 << self.config.window_bits
         if not 0 <= address <= limit - size:
-            raise AddressError(f"address range must lie in the window of {limit:#x} bytes, not {address:#x} + {size:#x}")
+            raise AddressError(
+                f"address range must lie in the window of {limit:#x} bytes, not {address:#x} + {size:#x}"
+            )
 
     # --- time and observation
 
@@ -288,7 +292,9 @@ class NativeSimulation:
         count, lost = ctypes.c_uint64(), ctypes.c_uint64()
         records = self._library.ianus_trace(self._handle, ctypes.byref(count), ctypes.byref(lost))
         if lost.value:
-            raise SimulationError(f"trace of {count.value} commands is full; {lost.value} more were not recorded")
+            raise SimulationError(
+                f"trace of {count.value} commands is full; {lost.value} more were not recorded"
+            )
         if not count.value:
             return np.empty(0, TRACE)
         return np.frombuffer(ctypes.string_at(records, count.value * TRACE.itemsize), TRACE).copy()
@@ -309,8 +315,8 @@ class NativeSimulation:
         op = int(first["op"])
         name = MicroOp(op).name if op in MicroOp._value2member_map_ else f"opcode {op}"
         raise DeviceFault(
-            f"{name} in slot {first['slot']} of channel {first['channel']}, cycle {first['cycle']} (bank {first['bank']},"
-            f" row {first['row']}, column {first['column']}): {FAULTS[faults.fault]}; {faults.count} such commands"
+            f"{name} in slot {first['slot']} of channel {first['channel']}, cycle {first['cycle']} "
+            f"(bank {first['bank']}, row {first['row']}, column {first['column']}): {FAULTS[faults.fault]}; {faults.count} such commands"
         )
 
     def _check(self, code: int, what: str, address: int) -> None:
@@ -321,7 +327,9 @@ class NativeSimulation:
         if code == _TIMEOUT:
             raise BusTimeout(f"{what} at {address:#x}: the design made no progress")
         if code == _HUNG:
-            raise BusTimeout(f"{what} at {address:#x}: an earlier transaction never ended; reset the simulation")
+            raise BusTimeout(
+                f"{what} at {address:#x}: an earlier transaction never ended; reset the simulation"
+            )
         if code == _PROTOCOL:
             raise SimulationError(f"{what} at {address:#x}: the design broke the AXI protocol")
         raise BusError(what, address, _RESPONSES.get(code, f"response {code}"))

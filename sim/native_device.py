@@ -45,7 +45,12 @@ class NativeDevice:
         library.ianus_device_open.restype = ctypes.c_void_p
         library.ianus_device_open.argtypes = [ctypes.c_int]
         library.ianus_device_close.argtypes = [ctypes.c_void_p]
-        library.ianus_device_run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64]
+        library.ianus_device_run.argtypes = [
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_uint64,
+            ctypes.c_uint64,
+        ]
         self._library = library
         self._handle: int | None = library.ianus_device_open(profile_number(numerics))
         if not self._handle:
@@ -54,13 +59,21 @@ class NativeDevice:
     def run(self, commands: npt.NDArray[np.void], times: int = 1) -> None:
         """Execute the array of :data:`COMMAND` in order, ``times`` times; reads and faults are written into it."""
         if commands.dtype != COMMAND or not commands.flags.c_contiguous or not commands.flags.writeable:
-            raise TypeError(f"commands must be a writable contiguous array of COMMAND, not {commands.dtype!r}")
+            raise TypeError(
+                f"commands must be a writable contiguous array of COMMAND, not {commands.dtype!r}"
+            )
         if self._handle is None:
             raise ValueError("device is closed")
         self._library.ianus_device_run(self._handle, commands.ctypes.data, commands.size, times)
 
     def execute(
-        self, op: MicroOp, bank: int = 0, row: int = 0, column: int = 0, data: bytes = b"", enables: int = 0xFFFFFFFF
+        self,
+        op: MicroOp,
+        bank: int = 0,
+        row: int = 0,
+        column: int = 0,
+        data: bytes = b"",
+        enables: int = 0xFFFFFFFF,
     ) -> bytes:
         """Execute one command and return 32 bytes (of a read; else ``data``); ``ValueError`` names a fault."""
         command = np.zeros(1, COMMAND)

@@ -16,7 +16,16 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-__all__ = ["STANDARD", "BuildError", "compiler", "environment", "target", "verilator", "verilator_root", "versions"]
+__all__ = [
+    "STANDARD",
+    "BuildError",
+    "compiler",
+    "environment",
+    "target",
+    "verilator",
+    "verilator_root",
+    "versions",
+]
 
 STANDARD = "-std=gnu++20"
 """Language standard of everything compiled."""
@@ -51,7 +60,9 @@ def compiler() -> str:
     name = os.environ.get("CXX") or "g++"
     path = shutil.which(name)
     if path is None:
-        raise BuildError(f"the C++ compiler {name!r} was not found: install g++ (on Debian: apt install g++), or set CXX")
+        raise BuildError(
+            f"the C++ compiler {name!r} was not found: install g++ (on Debian: apt install g++), or set CXX"
+        )
     return path
 
 

@@ -80,7 +80,7 @@ class RegisterFile(wiring.Component):
         connect(m, flipped(self.bus), bridge.bus)
         m.d.sync += self.now.eq(self.now + 1)
 
-        def written(reg: Reg):
+        def written(reg: int):
             return bridge.write & (bridge.write_offset == reg)
 
         value = bridge.write_value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
@@ -75,7 +75,9 @@ def golden_logits(model: GPT2, run: Perplexity, predictions: int) -> U16:
     The windows are those of ``run``: numpy's products inside attention may round otherwise in other shapes.
     """
     parts: list[U16] = []
-    own = replace(run, model=model, state=None, on_logits=lambda _first, rows: parts.append(to_bits("logits", rows)))
+    own = replace(
+        run, model=model, state=None, on_logits=lambda _first, rows: parts.append(to_bits("logits", rows))
+    )
     for progress in own:
         if progress.predictions >= predictions:
             break

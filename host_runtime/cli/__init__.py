@@ -47,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """As :func:`main`, but return the exit code."""
     try:
-        result = cli.main(args=None if arguments is None else list(arguments), prog_name="ianus", standalone_mode=False)
+        result = cli.main(
+            args=None if arguments is None else list(arguments), prog_name="ianus", standalone_mode=False
+        )
     except click.exceptions.Abort:
         return INTERRUPTED
     except KeyboardInterrupt:

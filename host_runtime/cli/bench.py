@@ -26,7 +26,9 @@ PARTS = ("kernels", "rtl", "cocotb", "token")
     multiple=True,
     help="measure this alone (may be given several times)  [default: all]",
 )
-@click.option("--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True, help="wall time of each rate")
+@click.option(
+    "--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True, help="wall time of each rate"
+)
 @json_option
 def bench(parts: tuple[str, ...], seconds: float, json_path: str | None) -> int:
     """Measure speed on this machine: controller cycles a second, multiply-accumulates a second, one GPT-2 token.
@@ -75,7 +77,7 @@ def cocotb_rate() -> dict[str, Any]:
 
 
 def _rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for part, values in result.items():
         if not isinstance(values, dict):
             rows.append((part.replace("_", " "), f"{values:.3g}"))

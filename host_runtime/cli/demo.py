@@ -42,7 +42,9 @@ class Evaluation:
 
 
 @click.command()
-@click.option("--tokens", type=click.IntRange(1), default=PREDICTIONS, show_default=True, help="predictions to make")
+@click.option(
+    "--tokens", type=click.IntRange(1), default=PREDICTIONS, show_default=True, help="predictions to make"
+)
 @device_options
 @json_option
 def demo(tokens: int, config_name: str, timing_name: str, numerics: str, json_path: str | None) -> int:
@@ -67,9 +69,13 @@ def demo(tokens: int, config_name: str, timing_name: str, numerics: str, json_pa
     checkpoint = load_checkpoint(MODEL)
     most = Perplexity(_Shape(checkpoint), ids).total
     if tokens > most:
-        raise click.UsageError(f"--tokens must be at most {most}, the predictions of the embedded text, not {tokens}")
+        raise click.UsageError(
+            f"--tokens must be at most {most}, the predictions of the embedded text, not {tokens}"
+        )
 
-    def evaluate(backend: str, precision: str, on_logits: Callable[[int, Array], None] | None = None) -> Evaluation:
+    def evaluate(
+        backend: str, precision: str, on_logits: Callable[[int, Array], None] | None = None
+    ) -> Evaluation:
         with output.live.status(f"{tokens} predictions on {backend}, {precision}"):
             with Machine.open(backend, shape, numerics, checkpoint, precision) as machine:
                 run = Perplexity(machine.model, ids, limit=tokens, on_logits=on_logits)
@@ -138,7 +144,7 @@ def _bandwidth(checkpoint: Checkpoint, tokens: int, rtl: Evaluation, shape: Conf
     shapes = checkpoint.config.tensor_shapes()
     weights = sum(int(np.prod(s)) for name, s in shapes.items() if ".c_" in name and name.endswith("weight"))
     head = checkpoint.config.vocab_size * checkpoint.config.n_embd
-    return 2 * (weights + head) * tokens / (rtl.counters["cycles"] * shape.timing.cycle_ns) * 1e9
+    return 2e9 * (weights + head) * tokens / (int(rtl.counters["cycles"]) * shape.timing.cycle_ns)
 
 
 def _show(output: Output, result: dict[str, Any], product: Product) -> None:
@@ -170,4 +176,6 @@ def _show(output: Output, result: dict[str, Any], product: Product) -> None:
     )
     for path in result["files"]:
         output.print(f"command bus of a first product: {path}")
-    output.print(f"opened the simulation in {seconds['opening']:.1f} s; everything in {seconds['total']:.1f} s")
+    output.print(
+        f"opened the simulation in {seconds['opening']:.1f} s; everything in {seconds['total']:.1f} s"
+    )

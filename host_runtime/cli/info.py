@@ -36,7 +36,8 @@ def info(config_name: str, timing_name: str, json_path: str | None) -> None:
         "geometry": _geometry(shape),
         "timing": _timing(shape),
         "registers": [
-            {"name": r.reg.name, "offset": int(r.reg), "access": r.access.name, "text": r.text} for r in REGISTERS
+            {"name": r.reg.name, "offset": int(r.reg), "access": r.access.name, "text": r.text}
+            for r in REGISTERS
         ],
         "abi": f"{ABI_MAJOR}.{ABI_MINOR}",
         "versions": _versions(),
@@ -134,4 +135,6 @@ def _show(output: Output, shape: Config, result: dict[str, Any]) -> None:
         [(f"{r['offset']:#06x}", r["name"], r["access"], r["text"]) for r in result["registers"]],
         ("offset", "name", "access", "meaning"),
     )
-    output.table("versions", {name: version or "not installed" for name, version in result["versions"].items()})
+    output.table(
+        "versions", {name: version or "not installed" for name, version in result["versions"].items()}
+    )

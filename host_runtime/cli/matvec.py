@@ -23,7 +23,9 @@ __all__ = ["matvec"]
 @click.option("--bias", is_flag=True, help="add a bias in memory")
 @activation_option
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="input vectors")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="seed of the random operands")
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="seed of the random operands"
+)
 @backend_option
 @device_options
 @click.option("--no-refresh", is_flag=True, help="leave refresh off: what it costs, not what a memory allows")
@@ -53,7 +55,9 @@ def matvec(
     """
     shape = config(config_name, timing_name)
     if activation is not None and shape.geometry.elements < TABLE_ENTRIES:
-        raise click.UsageError(f"--activation needs rows of {2 * TABLE_ENTRIES} bytes; {config_name} has shorter ones")
+        raise click.UsageError(
+            f"--activation needs rows of {2 * TABLE_ENTRIES} bytes; {config_name} has shorter ones"
+        )
     output = Output(json_path)
     operands = Operands.random(rows, cols, batch, seed, bias=bias, activation=activation)
     with output.building() as progress:
@@ -82,7 +86,8 @@ def matvec(
             "cycles": f"{product.cycles} ({product.macro_cycles} in {product.macros} macros)",
             "time": quantity(product.ns * 1e-9, "s") if product.ns >= 1e9 else f"{product.ns / 1e3:.3f} µs",
             "effective bandwidth": quantity(product.bytes_per_second, "B/s"),
-            "commands": ", ".join(f"{name} {count}" for name, count in product.commands.items()) or "none counted",
+            "commands": ", ".join(f"{name} {count}" for name, count in product.commands.items())
+            or "none counted",
             "wall time": f"{product.seconds:.3f} s",
         },
     )

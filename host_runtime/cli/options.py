@@ -13,7 +13,14 @@ from pim_model.numerics.profiles import PROFILES
 from pim_model.spec.config import CONFIGS
 from pim_model.spec.timing import TIMINGS
 
-__all__ = ["activation_option", "backend_option", "config_option", "device_options", "json_option", "timing_option"]
+__all__ = [
+    "activation_option",
+    "backend_option",
+    "config_option",
+    "device_options",
+    "json_option",
+    "timing_option",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 

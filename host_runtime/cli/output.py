@@ -31,7 +31,9 @@ class Output:
         """Write for people."""
         self.console.print(*content, soft_wrap=True)
 
-    def table(self, title: str, rows: dict[str, Any] | list[tuple[str, ...]], columns: tuple[str, ...] = ()) -> None:
+    def table(
+        self, title: str, rows: dict[str, Any] | list[tuple[str, ...]], columns: tuple[str, ...] = ()
+    ) -> None:
         """Write a table: names and values, or rows below a head."""
         table = Table(title=title, title_justify="left", show_header=bool(columns))
         for column in columns or ("", ""):

@@ -56,10 +56,17 @@ NUMPY = "numpy"
 )
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="windows a step")
 @click.option(
-    "--compare", type=click.Choice(["model"]), default=None, help="compare logits bit by bit with another backend"
+    "--compare",
+    type=click.Choice(["model"]),
+    default=None,
+    help="compare logits bit by bit with another backend",
 )
-@click.option("--compare-first", type=click.IntRange(1), default=256, show_default=True, help="predictions compared")
-@click.option("--state", type=click.Path(dir_okay=False, path_type=Path), help="where an interrupted run is kept")
+@click.option(
+    "--compare-first", type=click.IntRange(1), default=256, show_default=True, help="predictions compared"
+)
+@click.option(
+    "--state", type=click.Path(dir_okay=False, path_type=Path), help="where an interrupted run is kept"
+)
 @click.option("--no-resume", is_flag=True, help="start anew even if an interrupted run was kept")
 @json_option
 def ppl(
@@ -106,7 +113,9 @@ def ppl(
     }
     with ExitStack() as stack:
         with output.building() as progress:
-            machine = stack.enter_context(Machine.open(backend, shape, numerics, checkpoint, precision, progress))
+            machine = stack.enter_context(
+                Machine.open(backend, shape, numerics, checkpoint, precision, progress)
+            )
         run = Perplexity(machine.model, ids, limit=tokens, batch=batch, settings=settings)
         run.state = state or build_root() / "ppl" / f"{digest(repr(sorted(run.identity().items())))}.json"
         if no_resume:
@@ -138,7 +147,9 @@ def ppl(
     if comparison is not None:
         result |= {"compared_with": compare, "compared_predictions": comparison.predictions}
         result |= {"compared_logits": comparison.logits, "mismatches": comparison.mismatches}
-    output.table(f"{model_dir} on {text_path}", {name.replace("_", " "): value for name, value in result.items()})
+    output.table(
+        f"{model_dir} on {text_path}", {name.replace("_", " "): value for name, value in result.items()}
+    )
     output.write_json(result)
     wrong = counters["violations"] or (comparison is not None and comparison.mismatches)
     return 1 if wrong else 0
@@ -173,7 +184,9 @@ def _evaluate(output: Output, run: Perplexity) -> tuple[Progress, int]:
                 done = last.predictions
                 bar.update(task, completed=done, description=f"perplexity {last.perplexity:.3f}")
         except KeyboardInterrupt:
-            output.live.print(f"interrupted after {done} of {run.total} predictions; the same command goes on there")
+            output.live.print(
+                f"interrupted after {done} of {run.total} predictions; the same command goes on there"
+            )
             raise
     assert last is not None
     return last, before

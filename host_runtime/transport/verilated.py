@@ -102,7 +102,9 @@ class VerilatedTransport(Transport):
                 int(record["cycle"]),
                 int(record["channel"]),
                 int(record["slot"]),
-                Micro(MicroOp(int(record["op"])), int(record["bank"]), int(record["row"]), int(record["column"])),
+                Micro(
+                    MicroOp(int(record["op"])), int(record["bank"]), int(record["row"]), int(record["column"])
+                ),
             )
             for record in records
         ]

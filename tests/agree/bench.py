@@ -86,7 +86,9 @@ class Bench:
         """A macro that takes some thousands of cycles, so that others queue up behind it."""
         geometry = self.config.geometry
         groups = min(16, geometry.weight_rows)
-        return self.macro(tag=tag, rows=groups * geometry.outputs, columns=geometry.elements, output_offset=4096)
+        return self.macro(
+            tag=tag, rows=groups * geometry.outputs, columns=geometry.elements, output_offset=4096
+        )
 
     def push(self, macro: MatVec | tuple[int, ...]) -> None:
         """Push words without the driver, so that nothing checks or waits."""

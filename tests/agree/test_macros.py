@@ -45,7 +45,9 @@ def test_shape(bench: Bench, rows: str, columns: str, tokens: int, bias: bool) -
 
 
 @pytest.mark.parametrize("numerics", ["aligned", "fp32_tree"])
-@pytest.mark.parametrize(("transport", "config"), [pytest.param(*d, marks=MARKS.get(d[0], ())) for d in DEVICES])
+@pytest.mark.parametrize(
+    ("transport", "config"), [pytest.param(*d, marks=MARKS.get(d[0], ())) for d in DEVICES]
+)
 def test_any_operand_bits_in_both_profiles(
     transport: str, config: str, numerics: str, rng: np.random.Generator
 ) -> None:
@@ -201,7 +203,9 @@ def test_one_macro_feeds_the_next(bench: Bench) -> None:
     for tag in [bench.driver.submit(macro) for macro in chain]:
         bench.driver.wait(tag)
     middle = golden_linear(bench.numerics, first, x)
-    np.testing.assert_array_equal(bench.read_buffer(2048, 21), golden_linear(bench.numerics, second, middle)[0])
+    np.testing.assert_array_equal(
+        bench.read_buffer(2048, 21), golden_linear(bench.numerics, second, middle)[0]
+    )
 
 
 def test_commands_of_a_macro(bench: Bench) -> None:

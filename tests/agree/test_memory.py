@@ -115,5 +115,21 @@ def test_random_traffic_against_a_shadow(bench: Bench) -> None:
             shadow[address : address + length] = np.frombuffer(data, np.uint8)
             bench.transport.write_memory(address, data)
         else:
-            assert bench.transport.read_memory(address, length) == shadow[address : address + length].tobytes()
+            assert (
+                bench.transport.read_memory(address, length) == shadow[address : address + length].tobytes()
+            )
     assert bench.read(Reg.VIOLATIONS) == 0
+
+
+def test_devices_of_different_shape_side_by_side(bench: Bench) -> None:
+    """Two in one process share nothing: neither cells nor what an unwritten row reads as."""
+    other = {"tiny": "ianus", "ianus": "tiny"}[bench.config.name]
+    with Bench.open(bench.transport.name, other, bench.rng) as second:
+        for each in (bench, second):
+            geometry = each.config.geometry
+            assert each.transport.read_memory(0, geometry.slab_bytes) == bytes(geometry.slab_bytes)
+        mine, yours = bench.bytes(5000), bench.bytes(5000)
+        bench.transport.write_memory(777, mine)
+        second.transport.write_memory(777, yours)
+        assert bench.transport.read_memory(777, 5000) == mine
+        assert second.transport.read_memory(777, 5000) == yours

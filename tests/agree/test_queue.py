@@ -10,7 +10,7 @@ from tests.agree.bench import Bench
 
 def fill(bench: Bench) -> list[int]:
     """Push macros that take long until the queue has no place; their tags."""
-    tags = []
+    tags: list[int] = []
     while bench.read(Reg.MACRO_SPACE):
         tags.append(0x100 + len(tags))
         bench.push(bench.long_macro(tags[-1]))

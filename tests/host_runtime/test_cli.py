@@ -15,6 +15,7 @@ from host_runtime.errors import DeviceTimeout
 from host_runtime.llm.config import GPT2Config
 from host_runtime.llm.embedded import MODEL, evaluation_text
 from host_runtime.llm.synthetic import write_random_checkpoint
+from host_runtime.reference import golden_linear
 from pim_model.spec.registers import REGISTERS
 from pim_model.spec.timing import TIMINGS
 
@@ -70,13 +71,25 @@ def test_help_teaches_with_an_example(capsys: pytest.CaptureFixture[str], comman
         (["matvec", "--rows", "3"], "Missing option '--cols'"),
         (["matvec", "--rows", "0", "--cols", "1"], "0 is not in the range"),
         (["matvec", "--rows", "x", "--cols", "1"], "'x' is not a valid integer"),
-        (["matvec", "--rows", "1", "--cols", "1", "--config", "huge"], "'huge' is not one of 'ianus', 'tiny'"),
+        (
+            ["matvec", "--rows", "1", "--cols", "1", "--config", "huge"],
+            "'huge' is not one of 'ianus', 'tiny'",
+        ),
         (["matvec", "--rows", "1", "--cols", "1", "--timing", "ddr"], "'ddr' is not one of 'ianus_ck'"),
         (["matvec", "--rows", "1", "--cols", "1", "--numerics", "fp8"], "'fp8' is not one of 'aligned'"),
-        (["matvec", "--rows", "1", "--cols", "1", "--backend", "fpga"], "'fpga' is not one of 'model', 'verilator'"),
+        (
+            ["matvec", "--rows", "1", "--cols", "1", "--backend", "fpga"],
+            "'fpga' is not one of 'model', 'verilator'",
+        ),
         (["matvec", "--rows", "1", "--cols", "1", "--activation", "swish"], "'swish' is not one of 'gelu'"),
-        (["matvec", "--rows", "1", "--cols", "1", "--config", "tiny", "--activation", "gelu"], "needs rows of 2048"),
-        (["matvec", "--rows", "1", "--cols", "9999", "--config", "tiny"], "the PIM memory has no free piece of 79 DRAM"),
+        (
+            ["matvec", "--rows", "1", "--cols", "1", "--config", "tiny", "--activation", "gelu"],
+            "needs rows of 2048",
+        ),
+        (
+            ["matvec", "--rows", "1", "--cols", "9999", "--config", "tiny"],
+            "the PIM memory has no free piece of 79 DRAM",
+        ),
         (["matvec", "--rows", "1", "--cols", "1", "--json", "/no/such/dir/x"], "No such file or directory"),
         (["info", "--timing", "x"], "'x' is not one of"),
         (["bench", "--part", "x"], "'x' is not one of"),
@@ -98,8 +111,10 @@ def test_users_mistake_is_one_sentence(
 @pytest.mark.parametrize("shape", [(1, 1, 1), (129, 1025, 1), (200, 70, 5)])
 def test_matvec(capsys: pytest.CaptureFixture[str], numerics: str, shape: tuple[int, int, int]) -> None:
     rows, cols, batch = shape
-    result = run_json(capsys, "matvec", "--rows", rows, "--cols", cols, "--batch", batch, "--numerics", numerics)
-    assert MATVEC_KEYS <= result.keys()
+    result = run_json(
+        capsys, "matvec", "--rows", rows, "--cols", cols, "--batch", batch, "--numerics", numerics
+    )
+    assert result.keys() >= MATVEC_KEYS
     assert (result["rows"], result["cols"], result["batch"]) == shape
     assert (result["mismatches"], result["violations"]) == (0, 0)
     assert result["max_ulp_vs_fp32"] <= 64
@@ -109,8 +124,15 @@ def test_matvec(capsys: pytest.CaptureFixture[str], numerics: str, shape: tuple[
 
 def test_matvec_with_everything(capsys: pytest.CaptureFixture[str]) -> None:
     common = ("matvec", "--rows", 140, "--cols", 300)
-    result = run_json(capsys, *common, "--bias", "--activation", "gelu", "--seed", 7, "--timing", "aim_simulator")
-    assert (result["mismatches"], result["timing"], result["seed"], result["bias"]) == (0, "aim_simulator", 7, True)
+    result = run_json(
+        capsys, *common, "--bias", "--activation", "gelu", "--seed", 7, "--timing", "aim_simulator"
+    )
+    assert (result["mismatches"], result["timing"], result["seed"], result["bias"]) == (
+        0,
+        "aim_simulator",
+        7,
+        True,
+    )
     assert result["commands"]["AF"] == 16
     plain = run_json(capsys, *common, "--seed", 7)
     assert "AF" not in plain["commands"]
@@ -138,7 +160,7 @@ def test_mismatch_and_violation_are_exit_code_1(
 ) -> None:
     from host_runtime.bench import product
 
-    golden = product.golden_linear
+    golden = golden_linear
     monkeypatch.setattr(product, "golden_linear", lambda *a: golden(*a) ^ np.eye(1, 5, 3, dtype=np.uint16))
     assert run("matvec", "--rows", 5, "--cols", 5, "--json", "-") == 1
     assert json.loads(capsys.readouterr().out)["mismatches"] == 1
@@ -193,7 +215,7 @@ def test_info(capsys: pytest.CaptureFixture[str], config: str, timing: str) -> N
 def test_ppl(capsys: pytest.CaptureFixture[str], text: Path) -> None:
     common = ("ppl", "--model", MODEL, "--text", text, "--tokens", 200)
     result = run_json(capsys, *common)
-    assert PPL_KEYS <= result.keys()
+    assert result.keys() >= PPL_KEYS
     assert (result["predictions"], result["violations"]) == (200, 0)
     assert 3 < result["perplexity"] < 10
     assert result["commands"]["MACAB"] > 0
@@ -205,7 +227,9 @@ def test_ppl(capsys: pytest.CaptureFixture[str], text: Path) -> None:
     assert again["perplexity"] == pytest.approx(result["perplexity"], rel=0.01)
 
 
-def test_ppl_compares_logits(capsys: pytest.CaptureFixture[str], text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ppl_compares_logits(
+    capsys: pytest.CaptureFixture[str], text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     common = ("ppl", "--model", MODEL, "--text", text, "--tokens", 150, "--compare", "model")
     # numpy in BF16 stands in for a backend that computes otherwise
     assert run(*common, "--backend", "numpy", "--compare-first", 140, "--json", "-") == 1
@@ -242,7 +266,9 @@ def test_ppl_goes_on_after_an_interrupt(
     assert not state.exists()
 
 
-def test_ppl_refuses_the_state_of_another_run(capsys: pytest.CaptureFixture[str], text: Path, tmp_path: Path) -> None:
+def test_ppl_refuses_the_state_of_another_run(
+    capsys: pytest.CaptureFixture[str], text: Path, tmp_path: Path
+) -> None:
     state = tmp_path / "state.json"
     state.write_text('{"identity": {}, "window": 1, "predictions": 128, "nll": 9.0}', encoding="utf-8")
     common = ("ppl", "--model", MODEL, "--text", text, "--tokens", 140, "--state", state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,14 +22,14 @@ from host_runtime.errors import (
 from pim_model.spec.config import config
 from pim_model.spec.errors import Status
 from pim_model.spec.macro import MatVec
-from pim_model.spec.registers import ABI_MAJOR, Control, Irq, Reg, StatusBit, command_counter, macro_word
 from pim_model.spec.micro import MicroOp
+from pim_model.spec.registers import ABI_MAJOR, Control, Irq, Reg, StatusBit, command_counter, macro_word
 from tests.host_runtime.scripted import TINY, Faults, ScriptedTransport
 
 MACRO = MatVec(tag=0, rows=5, columns=7, weight_row=1, input_offset=0, output_offset=64)
 
 
-def opened(**faults: object) -> tuple[Driver, ScriptedTransport]:
+def opened(**faults: Any) -> tuple[Driver, ScriptedTransport]:
     transport = ScriptedTransport(faults=Faults(**faults))
     driver = Driver(transport, TINY)
     transport.log.clear()
@@ -41,7 +42,12 @@ def opened(**faults: object) -> tuple[Driver, ScriptedTransport]:
 def test_opening_identifies_and_arms() -> None:
     transport = ScriptedTransport()
     driver = Driver(transport, TINY)
-    assert (driver.info.channels, driver.info.banks, driver.info.rows, driver.info.row_bytes) == (2, 4, 64, 256)
+    assert (driver.info.channels, driver.info.banks, driver.info.rows, driver.info.row_bytes) == (
+        2,
+        4,
+        64,
+        256,
+    )
     assert transport.resets == 0
     assert transport.values[Reg.IRQ_ENABLE] == Irq.COMPLETION
     assert transport.values[Reg.CONTROL] == Control.REFRESH
@@ -77,7 +83,9 @@ def test_newer_minor_version_is_accepted() -> None:
 
 def test_other_shape_is_refused_naming_each_difference() -> None:
     transport = ScriptedTransport(replace(TINY, macro_queue=4))
-    with pytest.raises(ConfigMismatch, match=r"no 'ianus': channels must be 8, not 2; banks must be 16, not 4"):
+    with pytest.raises(
+        ConfigMismatch, match=r"no 'ianus': channels must be 8, not 2; banks must be 16, not 4"
+    ):
         Driver(transport, config("ianus"))
     with pytest.raises(ConfigMismatch, match="macro_queue must be 2, not 4$"):
         Driver(transport, TINY)
@@ -103,7 +111,9 @@ def test_each_word_is_written_once_then_pushed() -> None:
     driver, transport = opened()
     tag = driver.submit(MACRO)
     words = replace(MACRO, tag=tag).encode()
-    assert transport.writes() == [(macro_word(i), word) for i, word in enumerate(words)] + [(Reg.MACRO_PUSH, 1)]
+    assert transport.writes() == [(macro_word(i), word) for i, word in enumerate(words)] + [
+        (Reg.MACRO_PUSH, 1)
+    ]
 
 
 def test_tags_are_unique_while_in_use() -> None:
@@ -120,7 +130,9 @@ def test_completion_is_taken_once() -> None:
     driver, transport = opened()
     tag = driver.submit(MACRO)
     assert driver.wait(tag).cycles == 100
-    assert [access for access in transport.writes() if access[0] == Reg.COMPLETION_POP] == [(Reg.COMPLETION_POP, 1)]
+    assert [access for access in transport.writes() if access[0] == Reg.COMPLETION_POP] == [
+        (Reg.COMPLETION_POP, 1)
+    ]
     with pytest.raises(ValueError, match="submitted and not yet waited for"):
         driver.wait(tag)
 
@@ -318,6 +330,8 @@ def test_violation_is_told_by_name(code: int, rule: str) -> None:
     driver.check_violations()
     transport.values[Reg.VIOLATIONS] = 3
     transport.values[Reg.FIRST_VIOLATION] = code | 1 << 8 | MicroOp.RD << 16
-    with pytest.raises(CheckerViolation, match=rf"^3 violations; the first: RD on channel 1 breaks {rule} ") as caught:
+    with pytest.raises(
+        CheckerViolation, match=rf"^3 violations; the first: RD on channel 1 breaks {rule} "
+    ) as caught:
         driver.check_violations()
     assert (caught.value.code, caught.value.channel) == (code, 1)

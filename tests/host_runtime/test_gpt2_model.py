@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from host_runtime.llm import gpt2
 from host_runtime.llm.checkpoint import Checkpoint, load_checkpoint
 from host_runtime.llm.config import GPT2Config
 from host_runtime.llm.embedded import MODEL
 from host_runtime.llm.gpt2 import GPT2, Linear, reference_linear
-from host_runtime.llm.layers import Array, Precision
+from host_runtime.llm.layers import Array, Precision, Rounding, layer_norm
 from host_runtime.llm.rounding import is_bf16
 from host_runtime.llm.synthetic import write_random_checkpoint
 
@@ -161,6 +162,21 @@ def test_linear_layers_see_only_bf16_values(odd: Checkpoint, rng: np.random.Gene
     model.forward(rng.integers(61, size=7), model.cache(), last_only=True)
     assert dict(shapes)["h.1.mlp.c_proj"] == (7, 50)
     assert dict(shapes)["lm_head"] == (1, 36)
+
+
+def test_residual_stream_is_rounded(
+    trained: Checkpoint, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Array] = []
+
+    def observed(x: Array, weight: Array, bias: Array, epsilon: float, rounded: Rounding) -> Array:
+        seen.append(x)
+        return layer_norm(x, weight, bias, epsilon, rounded)
+
+    monkeypatch.setattr(gpt2, "layer_norm", observed)
+    build(trained, "bf16").forward(rng.integers(309, size=50))
+    assert len(seen) == 2 * 3 + 1
+    assert all(is_bf16(x) for x in seen)
 
 
 def test_linear_layer_in_another_memory_order_gives_the_same(odd: Checkpoint) -> None:

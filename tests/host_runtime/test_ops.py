@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from host_runtime.bits import from_bits, to_bits
+from host_runtime.bits import U16, from_bits, to_bits
 from host_runtime.driver import Driver
 from host_runtime.errors import OutOfMemory
 from host_runtime.ops import Pim, pim_linear
@@ -24,7 +25,7 @@ def opened(shape: Config = TINY, *, preload: bool = True) -> Pim:
     return Pim(Driver(ModelTransport(shape), shape), shape, preload=preload)
 
 
-def bits(rng: np.random.Generator, *shape: int) -> np.ndarray:
+def bits(rng: np.random.Generator, *shape: int) -> U16:
     return (rng.standard_normal(shape, np.float32).view(np.uint32) >> 16).astype(np.uint16)
 
 
@@ -40,7 +41,9 @@ def test_bits_are_exact_both_ways(rng: np.random.Generator) -> None:
 def test_value_that_bf16_cannot_hold_is_refused() -> None:
     values = np.ones((2, 3), np.float32)
     values[1, 2] = 1.001
-    with pytest.raises(ValueError, match=r"weights must hold values that BF16 can represent, not .*1\.001.* at \(1, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"weights must hold values that BF16 can represent, not .*1\.001.* at \(1, 2\)"
+    ):
         to_bits("weights", values)
 
 
@@ -59,7 +62,9 @@ def test_ulp_distance_counts_along_the_number_line() -> None:
 
 def test_fp32_reference_is_close_to_golden(rng: np.random.Generator) -> None:
     """Away from cancellation the arithmetics agree to a last place; the reference must not be the golden one itself."""
-    weights, x = bits(rng, 50, 64) & 0x7FFF, bits(rng, 3, 64) & 0x7FFF
+    weights, x = bits(rng, 50, 64), bits(rng, 3, 64)
+    weights &= np.uint16(0x7FFF)
+    x &= np.uint16(0x7FFF)
     assert ulp_distance(fp32_linear(weights, x), golden_linear("aligned", weights, x)).max() <= 1
 
 
@@ -110,7 +115,7 @@ def test_random_allocations_never_overlap(rng: np.random.Generator) -> None:
         except OutOfMemory:
             refused += 1
         taken = sorted(held)
-        assert all(a.end <= b.start for a, b in zip(taken, taken[1:], strict=False))
+        assert all(a.end <= b.start for a, b in itertools.pairwise(taken))
         assert arena.free == 4096 - sum(span.size for span in held)
     assert 0 < refused < 250
     for span in held:
@@ -189,7 +194,9 @@ def test_memory_that_runs_out_is_told_and_nothing_lost(rng: np.random.Generator)
     pim = opened()
     outputs = TINY.geometry.outputs
     big = pim.upload(bits(rng, 50 * outputs, 100))
-    with pytest.raises(OutOfMemory, match="^the PIM memory has no free piece of 7 DRAM rows; the largest is 6 DRAM rows$"):
+    with pytest.raises(
+        OutOfMemory, match="^the PIM memory has no free piece of 7 DRAM rows; the largest is 6 DRAM rows$"
+    ):
         pim.upload(bits(rng, 7 * outputs, 128))
     weights, x = bits(rng, 6 * outputs, 128), bits(rng, 1, 128)
     np.testing.assert_array_equal(pim.matvec(pim.upload(weights), x), golden_linear("aligned", weights, x))
@@ -214,7 +221,9 @@ def test_wrong_matrices_are_refused(weights: np.ndarray, bias: np.ndarray | None
     assert pim._rows.free == TINY.geometry.weight_rows
 
 
-@pytest.mark.parametrize("x", [np.zeros((1, 4), np.uint16), np.zeros(5, np.uint16), np.zeros((1, 5), np.float32), [1]])
+@pytest.mark.parametrize(
+    "x", [np.zeros((1, 4), np.uint16), np.zeros(5, np.uint16), np.zeros((1, 5), np.float32), [1]]
+)
 def test_wrong_inputs_are_refused(x: object) -> None:
     pim = opened()
     matrix = pim.upload(np.zeros((3, 5), np.uint16))

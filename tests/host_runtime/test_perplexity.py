@@ -81,6 +81,12 @@ def test_every_token_but_the_first_is_predicted_once(
         # The loss of each prediction is an FP32 number below 16: an error of some 2**-20 each.
         assert step.nll == pytest.approx(sum(expected[: step.predictions]), abs=step.predictions * 2.0**-19)
         assert step.perplexity == math.exp(step.nll / step.predictions)
+    # And the sum over those FP32 losses is one in float64, 60 roundings of 2**-53 at most.
+    rows = [
+        (model.table[index % length, tokens[index]][None], tokens[index + 1][None]) for index in range(total)
+    ]
+    losses = [float(negative_log_likelihoods(*row)[0]) for row in rows]
+    assert steps[-1].nll == pytest.approx(math.fsum(losses), rel=60 * 2.0**-53)
     assert (steps[-1].window, steps[-1].predictions) == (steps[-1].windows, total)
     assert max(rows for rows, _ in model.seen) == max(1, min(batch, total // length))
     assert Perplexity(model, tokens, context, limit, batch).run() == steps[-1]
@@ -88,8 +94,7 @@ def test_every_token_but_the_first_is_predicted_once(
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 50257), (300, 300), (17, 4096)])
 def test_negative_log_likelihood_is_that_of_float64(shape: tuple[int, int], rng: np.random.Generator) -> None:
-    logits = rng.standard_normal(shape, dtype=np.float32)
-    logits *= 20
+    logits = (20 * rng.standard_normal(shape)).astype(np.float32)
     before = logits.copy()
     targets = rng.integers(shape[1], size=shape[0])
     wide = logits.astype(np.float64)
@@ -103,7 +108,7 @@ def test_negative_log_likelihood_is_that_of_float64(shape: tuple[int, int], rng:
 
 
 def test_large_logits_do_not_overflow() -> None:
-    logits = np.array([[3e38, -3e38, 0]], np.float32) / 2
+    logits = np.array([[1.5e38, -1.5e38, 0]], np.float32)
     np.testing.assert_array_equal(negative_log_likelihoods(logits, np.array([0])), [0])
 
 

@@ -24,7 +24,7 @@ def test_random_ranges_agree_with_flat_memory(rng: np.random.Generator) -> None:
     flat = bytearray(TINY.memory_bytes)
     for _ in range(300):
         address = int(rng.integers(TINY.memory_bytes))
-        size = int(min(rng.integers(1, 3 * TINY.slab_bytes), TINY.memory_bytes - address))
+        size = min(int(rng.integers(1, 3 * TINY.slab_bytes)), TINY.memory_bytes - address)
         if rng.random() < 0.5:
             data = rng.bytes(size)
             storage.write(address, data)

@@ -12,11 +12,20 @@ _MAGNITUDES = (0x0000, 0x0001, 0x007F, 0x0080, 0x3F80, 0x3FFF, 0x7F7F, 0x7F80, 0
 SPECIALS: U16 = np.array([sign | m for sign in (0, 0x8000) for m in _MAGNITUDES], np.uint16)
 FINITE: U16 = SPECIALS[(SPECIALS & 0x7F80) != 0x7F80]
 
-KINDS = ("any bits", "near one", "near overflow", "near underflow", "cancelling", "finite edges", "edges", "zeros")
+KINDS = (
+    "any bits",
+    "near one",
+    "near overflow",
+    "near underflow",
+    "cancelling",
+    "finite edges",
+    "edges",
+    "zeros",
+)
 
 
 def operands(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> U16:
-    """BF16 bits of one kind; along the last axis ``cancelling`` repeats magnitudes, so that sums vanish or nearly so."""
+    """BF16 bits of one kind; ``cancelling`` draws from few magnitudes, so that sums vanish or nearly so."""
     sign = rng.integers(0, 2, shape, np.uint16) << 15
     fraction = rng.integers(0, 128, shape, np.uint16)
 
@@ -34,13 +43,12 @@ def operands(rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> U16
             return exponents(50, 70)
         case "cancelling":
             few = np.array([0x3F80, 0x3F81, 0x4000, 0x0000], np.uint16)
-            return sign | rng.choice(few, shape)
+            return (sign | rng.choice(few, shape)).astype(np.uint16)
         case "finite edges":
             return rng.choice(FINITE, shape)
         case "edges":
             mixed = np.where(rng.random(shape) < 0.9, exponents(100, 150), rng.choice(SPECIALS, shape))
             return mixed.astype(np.uint16)
         case "zeros":
-            return sign
+            return sign.astype(np.uint16)
     raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
-

@@ -13,7 +13,8 @@ MEMORY_BYTES, SLAVE_ERROR, SILENT_MEMORY = 1 << 14, 1 << 15, 1 << 16
 
 _PINS = """output [4:0] phy__{c}__op0, output [3:0] phy__{c}__bank0, output [15:0] phy__{c}__row0,
   output [5:0] phy__{c}__column0, output [4:0] phy__{c}__op1, output [5:0] phy__{c}__column1,
-  output [255:0] phy__{c}__wdata, output [31:0] phy__{c}__wmask, input phy__{c}__rvalid, input [255:0] phy__{c}__rdata"""
+  output [255:0] phy__{c}__wdata, output [31:0] phy__{c}__wmask,
+  input phy__{c}__rvalid, input [255:0] phy__{c}__rdata"""
 
 _DRIVER = """wire fire_{c} = fire & fire_channel == {c};
   assign phy__{c}__op0 = fire_{c} ? word0[4:0] : 5'd0;

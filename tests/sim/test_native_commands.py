@@ -25,9 +25,9 @@ CONFIGS = (TINY, Config(name="groups", geometry=Geometry(channels=1, banks=16, r
 
 # How often each command comes; what opens and closes comes seldom, so that rows live long enough to be used.
 WEIGHTS = {
-    Op.ACT: 4, Op.ACT4: 2, Op.ACTAB: 8, Op.ACTAF: 6, Op.PRE: 1, Op.PREA: 4, Op.RD: 12, Op.WR: 20, Op.WRBK: 4, Op.WRGB: 8,
-    Op.WRBIAS: 4, Op.RDMAC: 10, Op.RDAF: 4, Op.MACSB: 6, Op.MAC4B: 6, Op.MACAB: 10, Op.AF: 6, Op.EWMUL: 6, Op.RDCP: 6,
-    Op.WRCP: 6, Op.NOP: 1, Op.REFAB: 1, Op.REFPB: 1, Op.TMOD_IN: 1, Op.TMOD_OUT: 1,
+    Op.ACT: 4, Op.ACT4: 2, Op.ACTAB: 8, Op.ACTAF: 6, Op.PRE: 1, Op.PREA: 4, Op.RD: 12, Op.WR: 20, Op.WRBK: 4,
+    Op.WRGB: 8, Op.WRBIAS: 4, Op.RDMAC: 10, Op.RDAF: 4, Op.MACSB: 6, Op.MAC4B: 6, Op.MACAB: 10, Op.AF: 6, Op.EWMUL: 6,
+    Op.RDCP: 6, Op.WRCP: 6, Op.NOP: 1, Op.REFAB: 1, Op.REFPB: 1, Op.TMOD_IN: 1, Op.TMOD_OUT: 1,
 }  # fmt: skip
 
 
@@ -58,7 +58,10 @@ def half_way(channel: Channel, op: Op, bank: int) -> bool:
     else:
         return False
     # Refused at once, or not at all, if all banks are in the state of the first.
-    return len({(other.open_row is None, other.opened_by is Op.ACTAF) for other in banks}) > 1 and op is not Op.PREA
+    return (
+        len({(other.open_row is None, other.opened_by is Op.ACTAF) for other in banks}) > 1
+        and op is not Op.PREA
+    )
 
 
 def expected(commands: np.ndarray, shape: Config, numerics: str) -> np.ndarray:
@@ -113,7 +116,9 @@ def test_random_commands_equal_golden_channel(shape: Config, numerics: str, rng:
         (Op.WRCP, {"column": TINY.geometry.columns}, 2),
     ],
 )
-def test_command_without_meaning_is_a_fault_and_reads_zeros(op: int, fields: dict[str, int], fault: int) -> None:
+def test_command_without_meaning_is_a_fault_and_reads_zeros(
+    op: int, fields: dict[str, int], fault: int
+) -> None:
     commands = np.zeros(1, COMMAND)
     commands["op"], commands["data"] = op, 0xAA
     for name, value in fields.items():
@@ -138,7 +143,9 @@ def test_refused_command_changes_nothing() -> None:
 
 def test_closed_device_and_wrong_arguments_are_refused() -> None:
     device = NativeDevice(device_library(TINY))
-    with pytest.raises(TypeError, match=r"^commands must be a writable contiguous array of COMMAND, not dtype"):
+    with pytest.raises(
+        TypeError, match=r"^commands must be a writable contiguous array of COMMAND, not dtype"
+    ):
         device.run(np.zeros(1, np.uint8))
     device.close()
     device.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def device(path: Path, request: pytest.FixtureRequest) -> Iterator[NativeDevice]
         yield opened
 
 
-def program(steps: list[tuple[Op, dict[str, object]]]) -> np.ndarray:
+def program(steps: list[tuple[Op, dict[str, Any]]]) -> np.ndarray:
     commands = np.zeros(len(steps), COMMAND)
     commands["enables"] = ALL_BYTES
     for command, (op, fields) in zip(commands, steps, strict=True):
@@ -47,7 +48,13 @@ def program(steps: list[tuple[Op, dict[str, object]]]) -> np.ndarray:
 
 def products(device: NativeDevice, inputs: U16, weights: U16, bias: U16) -> U16:
     """Read-outs after each MACAB: inputs u16[n, 16], weights u16[n, banks, 16], bias u16[n, banks] -> u16[n, banks]."""
-    one = [(Op.WRBIAS, 0, 0), (Op.WRGB, 0, 0), *((Op.WR, bank, 0) for bank in range(BANKS)), (Op.MACAB, 0, 0), (Op.RDMAC, 0, 0)]
+    one = [
+        (Op.WRBIAS, 0, 0),
+        (Op.WRGB, 0, 0),
+        *((Op.WR, bank, 0) for bank in range(BANKS)),
+        (Op.MACAB, 0, 0),
+        (Op.RDMAC, 0, 0),
+    ]
     commands = np.zeros((len(inputs), len(one)), COMMAND)
     commands["enables"] = ALL_BYTES
     for field, column in (("op", 0), ("bank", 1), ("column", 2)):
@@ -107,14 +114,21 @@ def test_long_accumulation_shows_every_bit(
     arithmetic = profile(request.node.callspec.params["device"])
     for _ in range(20):
         inputs, weights = operands(rng, kind, (64, 16)), operands(rng, kind, (64, BANKS, 16))
-        steps: list[tuple[Op, dict[str, object]]] = [(Op.WRBIAS, {"data": np.zeros(16, np.uint16)}), (Op.ACTAB, {"row": 3})]
+        steps: list[tuple[Op, dict[str, Any]]] = [
+            (Op.WRBIAS, {"data": np.zeros(16, np.uint16)}),
+            (Op.ACTAB, {"row": 3}),
+        ]
         for column in range(64):
             steps.append((Op.WRGB, {"column": column, "data": inputs[column]}))
-            steps += [(Op.WR, {"bank": b, "column": column, "data": weights[column, b]}) for b in range(BANKS)]
+            steps += [
+                (Op.WR, {"bank": b, "column": column, "data": weights[column, b]}) for b in range(BANKS)
+            ]
         steps += [(Op.MACAB, {"column": column}) for column in range(64)]
         golden = np.zeros(BANKS, np.float32)
         for column in range(64):
-            golden = arithmetic.mac_group(golden, np.broadcast_to(inputs[column], (BANKS, 16)), weights[column])
+            golden = arithmetic.mac_group(
+                golden, np.broadcast_to(inputs[column], (BANKS, 16)), weights[column]
+            )
         first = program([*steps, (Op.RDMAC, {})])
         device.run(first)
         head = first["data"][-1].copy().view("<u2")
@@ -126,7 +140,13 @@ def test_long_accumulation_shows_every_bit(
         negated[:, 0] = head ^ 0x8000
         writes = [(Op.WR, {"bank": b, "column": 0, "data": negated[b]}) for b in range(BANKS)]
         second = program(
-            [(Op.WRGB, {"column": 0, "data": one}), *writes, (Op.MACAB, {"column": 0}), (Op.RDMAC, {}), (Op.PREA, {})]
+            [
+                (Op.WRGB, {"column": 0, "data": one}),
+                *writes,
+                (Op.MACAB, {"column": 0}),
+                (Op.RDMAC, {}),
+                (Op.PREA, {}),
+            ]
         )
         device.run(second)
         rest = arithmetic.mac_group(golden, np.broadcast_to(one, (BANKS, 16)), negated)
@@ -147,7 +167,9 @@ def test_activation_by_tables_with_any_bits(device: NativeDevice, rng: np.random
         load += [(Op.WR, {"bank": b, "column": column, "data": data[b]}) for b in range(BANKS)]
     device.run(program(load))
 
-    values = np.concatenate((SPECIALS, operands(rng, "any bits", (3000,)), *(_around(exponent) for exponent in range(-16, 8))))
+    values = np.concatenate(
+        (SPECIALS, operands(rng, "any bits", (3000,)), *(_around(exponent) for exponent in range(-16, 8)))
+    )
     for coarse, fine in ((value, rng.choice(values)) for value in values):
         # Two terms fill the 24 bits of the accumulator: coarse as bias, fine * 2^-9 * coarse's exponent as a product.
         scale = np.uint16((coarse & 0x7F80) | 0x40)

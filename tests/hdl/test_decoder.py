@@ -1,0 +1,117 @@
+"""The RTL decoder gives the same status as ``pim_model.spec.macro.decode``, and the units of its job are right."""
+
+import itertools
+import random
+
+import pytest
+
+from hdl.layouts import MacroEntry
+from hdl.pcu.decoder import Decoder
+from pim_model.spec.config import CONFIGS, config
+from pim_model.spec.errors import Status
+from pim_model.spec.macro import MacroError, MatVec, decode
+
+from .simulate import run
+
+
+def golden_status(words, preset) -> Status:
+    try:
+        decode(words, preset)
+    except MacroError as error:
+        return error.status
+    return Status.OK
+
+
+def rtl_jobs(preset, macros):
+    """The job for each macro, as dictionaries of field values."""
+    dut = Decoder(preset)
+    jobs = []
+
+    async def testbench(ctx):
+        for words in macros:
+            ctx.set(dut.macros.p, MacroEntry.const({"words": list(words), "pushed": 77}))
+            ctx.set(dut.macros.valid, 1)
+            while not ctx.get(dut.macros.ready):
+                await ctx.tick()
+            await ctx.tick()
+            ctx.set(dut.macros.valid, 0)
+            while not ctx.get(dut.jobs.valid):
+                await ctx.tick()
+            jobs.append(ctx.get(dut.jobs.p))
+            ctx.set(dut.jobs.ready, 1)
+            await ctx.tick()
+            ctx.set(dut.jobs.ready, 0)
+
+    run(dut, testbench)
+    return jobs
+
+
+def near(rng, *anchors):
+    """A number at or near one of the anchors."""
+    return max(0, rng.choice(anchors) + rng.choice((-1, 0, 0, 1)))
+
+
+def random_words(rng, preset):
+    """A macro that is good, or bad in one or more ways, with fields near their limits."""
+    geometry = preset.geometry
+    words = [0] * 8
+    bias, activate = rng.random() < 0.5, rng.random() < 0.5
+    function = rng.choice((0, 1, 7, 8, 15)) if activate else 0
+    words[0] = rng.choice((1, 1, 1, 1, 1, 1, 1, 0, 2, 255)) | rng.getrandbits(16) << 8
+    words[0] |= bias << 24 | activate << 25 | function << 28
+    words[1] = near(rng, 1, geometry.outputs, 3 * geometry.outputs, preset.buffer_bytes // 4)
+    words[2] = near(rng, 1, 16, geometry.elements, 2 * geometry.elements, preset.buffer_bytes // 4)
+    words[3] = near(rng, 1, 1, 2, 5) | near(rng, 1, geometry.weight_rows - 2, geometry.weight_rows) << 16
+    for place in (4, 5, 6):
+        words[place] = rng.randrange(0, preset.buffer_bytes + 64, 32)
+    if not bias:
+        words[6] = 0
+    if rng.random() < 0.2:
+        words[rng.choice((4, 5, 6))] |= rng.randrange(1, 32)
+    if rng.random() < 0.15:
+        words[rng.randrange(8)] ^= 1 << rng.randrange(32)
+    if rng.random() < 0.05:
+        words = [rng.getrandbits(32) for _ in range(8)]
+    return tuple(words)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_random_macros_get_the_golden_status(name, seed):
+    rng = random.Random(f"{seed}/{name}")
+    preset = config(name)
+    macros = [random_words(rng, preset) for _ in range(400)]
+    jobs = rtl_jobs(preset, macros)
+    expected = [golden_status(words, preset) for words in macros]
+    for words, job, status in zip(macros, jobs, expected, strict=True):
+        assert Status(job.status) is status, [hex(word) for word in words]
+        assert (job.tag, job.pushed) == (words[0] >> 8 & 0xFFFF, 77)
+    assert set(expected) == set(Status), "every status was reached"
+
+
+def test_units_of_the_job():
+    preset = config("ianus")
+    shapes = list(itertools.product((1, 127, 128, 129, 1000), (1, 16, 17, 1023, 1024, 1025, 2500)))
+    macros = [
+        MatVec(
+            tag=5,
+            rows=rows,
+            columns=columns,
+            tokens=3,
+            weight_row=9,
+            input_offset=64,
+            output_offset=160000,
+            bias_offset=32,
+            function=3,
+        )
+        for rows, columns in shapes
+    ]
+    jobs = rtl_jobs(preset, [macro.encode() for macro in macros])
+    for (rows, columns), macro, job in zip(shapes, macros, jobs, strict=True):
+        assert job.status == Status.OK
+        assert (job.weight_row, job.tokens, job.function) == (9, 3, 3)
+        assert (job.input, job.output, job.bias) == (2, 5000, 1)
+        assert (job.input_stride * 32, job.output_stride * 32) == (macro.input_stride, macro.output_stride)
+        assert job.groups == macro.groups(preset)
+        assert (job.groups - 1) * 128 + job.last_rows == rows
+        assert job.tiles == macro.tiles(preset)
+        assert ((job.tiles - 1) * 64 + job.last_columns - 1) * 16 + job.last_lanes == columns
