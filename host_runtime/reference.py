@@ -16,7 +16,7 @@ __all__ = ["fp32_linear", "golden_linear", "ulp_distance"]
 def golden_linear(
     numerics: str, weights: U16, x: U16, bias: U16 | None = None, activation: str | None = None
 ) -> U16:
-    """``activation(bias + W @ x[t])`` in a PIM arithmetic profile, all BF16 bits: no device, layout or macro involved."""
+    """``activation(bias + W @ x[t])`` in a PIM profile, all BF16 bits: no device, layout or macro involved."""
     accumulators = kernels.matvec(numerics, kernels.prepare(weights), x, bias)
     if activation is not None:
         accumulators = activations.apply(activations.table(activation), accumulators)

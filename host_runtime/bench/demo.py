@@ -29,7 +29,8 @@ def source_perplexity(text: str, predictions: int) -> float:
 def draw(shape: Config, numerics: str, directory: Path) -> tuple[Path, Path]:
     """Record a product of three output groups, bias and activation (where the rows hold tables) on the RTL.
 
-    Writes ``commands.vcd`` (all of it) and ``commands.svg`` (its beginning) into ``directory``, and returns their paths.
+    Writes ``commands.vcd`` (all of it) and ``commands.svg`` (its beginning) into ``directory``; returns
+    their paths.
     """
     from pim_model.timeline import write_svg  # pictures are needed here alone: keep them out of every start
     from pim_model.trace import write_vcd

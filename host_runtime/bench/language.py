@@ -70,7 +70,7 @@ class Machine:
 
 
 def golden_logits(model: GPT2, run: Perplexity, predictions: int) -> U16:
-    """BF16 bits of the logits of the first ``predictions`` of an evaluation, by another model: [predictions, vocabulary].
+    """BF16 bits [predictions, vocabulary] of the logits of an evaluation's first predictions, by another model.
 
     The windows are those of ``run``: numpy's products inside attention may round otherwise in other shapes.
     """
@@ -94,7 +94,7 @@ class LogitComparison:
         self.mismatches = 0
 
     def __call__(self, first: int, rows: Array) -> None:
-        """``rows`` [n, vocabulary] are the logits of predictions ``first`` and on; those beyond the expected are passed over."""
+        """``rows`` [n, vocabulary]: logits of predictions ``first`` and on; beyond the expected they are passed over."""
         expected = self._expected[first : first + len(rows)]
         if len(expected):
             found = to_bits("logits", np.ascontiguousarray(rows[: len(expected)]))

@@ -76,11 +76,13 @@ def demo(tokens: int, config_name: str, timing_name: str, numerics: str, json_pa
     def evaluate(
         backend: str, precision: str, on_logits: Callable[[int, Array], None] | None = None
     ) -> Evaluation:
-        with output.live.status(f"{tokens} predictions on {backend}, {precision}"):
-            with Machine.open(backend, shape, numerics, checkpoint, precision) as machine:
-                run = Perplexity(machine.model, ids, limit=tokens, on_logits=on_logits)
-                last, seconds = _timed(run.run)
-                return Evaluation(last.perplexity, seconds, machine.counters())
+        with (
+            output.live.status(f"{tokens} predictions on {backend}, {precision}"),
+            Machine.open(backend, shape, numerics, checkpoint, precision) as machine,
+        ):
+            run = Perplexity(machine.model, ids, limit=tokens, on_logits=on_logits)
+            last, seconds = _timed(run.run)
+            return Evaluation(last.perplexity, seconds, machine.counters())
 
     fp32 = evaluate("numpy", "fp32")
     logits: list[U16] = []

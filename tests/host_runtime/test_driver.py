@@ -87,7 +87,7 @@ def test_other_shape_is_refused_naming_each_difference() -> None:
         ConfigMismatch, match=r"no 'ianus': channels must be 8, not 2; banks must be 16, not 4"
     ):
         Driver(transport, config("ianus"))
-    with pytest.raises(ConfigMismatch, match="macro_queue must be 2, not 4$"):
+    with pytest.raises(ConfigMismatch, match=r"macro_queue must be 2, not 4$"):
         Driver(transport, TINY)
 
 

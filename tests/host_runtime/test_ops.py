@@ -78,7 +78,9 @@ def test_arena_takes_first_fit_and_merges() -> None:
     arena.release(first)
     arena.release(third)
     assert (arena.free, arena.largest) == (6, 3)
-    with pytest.raises(OutOfMemory, match="^the shelf has no free piece of 4 books; the largest is 3 books$"):
+    with pytest.raises(
+        OutOfMemory, match=r"^the shelf has no free piece of 4 books; the largest is 3 books$"
+    ):
         arena.allocate(4)
     arena.release(second)
     assert arena.largest == 10
@@ -195,7 +197,7 @@ def test_memory_that_runs_out_is_told_and_nothing_lost(rng: np.random.Generator)
     outputs = TINY.geometry.outputs
     big = pim.upload(bits(rng, 50 * outputs, 100))
     with pytest.raises(
-        OutOfMemory, match="^the PIM memory has no free piece of 7 DRAM rows; the largest is 6 DRAM rows$"
+        OutOfMemory, match=r"^the PIM memory has no free piece of 7 DRAM rows; the largest is 6 DRAM rows$"
     ):
         pim.upload(bits(rng, 7 * outputs, 128))
     weights, x = bits(rng, 6 * outputs, 128), bits(rng, 1, 128)
@@ -233,7 +235,7 @@ def test_wrong_inputs_are_refused(x: object) -> None:
 
 def test_unknown_activation_is_refused() -> None:
     pim = opened()
-    with pytest.raises(ValueError, match="activation must be one of gelu, .*not 'swish'"):
+    with pytest.raises(ValueError, match=r"activation must be one of gelu, .*not 'swish'"):
         pim.linear(pim.upload(np.zeros((3, 5), np.uint16)), np.zeros((1, 5), np.uint16), "swish")
 
 
@@ -244,7 +246,7 @@ def test_linear_layer_for_a_language_model(rng: np.random.Generator) -> None:
     out = layer(from_bits(x))
     assert out.dtype == np.float32
     np.testing.assert_array_equal(to_bits("out", out), golden_linear("aligned", weights, x, bias))
-    with pytest.raises(ValueError, match="^lm_head: weights must hold"):
+    with pytest.raises(ValueError, match=r"^lm_head: weights must hold"):
         pim_linear(pim)("lm_head", np.full((2, 2), 0.1, np.float32), None)
-    with pytest.raises(ValueError, match="^x must hold values"):
+    with pytest.raises(ValueError, match=r"^x must hold values"):
         layer(np.full((1, 30), 0.1, np.float32))
