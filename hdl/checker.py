@@ -71,6 +71,7 @@ class Checker(wiring.Component):
         self._now = Signal(_STAMP_BITS, init=_LONG_AGO)
         m.d.sync += self._now.eq(self._now + 1)
         found = [*self._timing(m), *self._state(m), *self._windows(m), *self._bus(m)]
+        found.sort(key=lambda pair: pair[1])
 
         broken = Signal(len(found))
         m.d.comb += [broken[i].eq(condition) for i, (condition, _) in enumerate(found)]
@@ -183,11 +184,11 @@ class Checker(wiring.Component):
         bank = self.bank0[: geometry.bank_bits]
         state = Array(Signal(2, name=f"bank{i}") for i in range(geometry.banks))
         here = state[bank]
-        opened, pim, table = (Signal(geometry.banks, name=name) for name in ("opened", "pim", "table"))
+        opened, by_act, table = (Signal(geometry.banks, name=name) for name in ("opened", "by_act", "table"))
         for i in range(geometry.banks):
             m.d.comb += [
                 opened[i].eq(state[i] != _CLOSED),
-                pim[i].eq(state[i] == _PIM),
+                by_act[i].eq(state[i] == _OPEN),
                 table[i].eq(state[i] == _TABLE),
             ]
         with m.Switch(op):
@@ -206,6 +207,7 @@ class Checker(wiring.Component):
         whole = _among(op, {MicroOp.MACAB, MicroOp.EWMUL, MicroOp.AF, MicroOp.WRBK})
         normal = _among(op, {MicroOp.RD, MicroOp.WR})
         multiply = _among(op, {MicroOp.MACAB, MicroOp.EWMUL})
+        copies = _among(op, {MicroOp.MACSB, MicroOp.RDCP, MicroOp.WRCP})
         yield (op == MicroOp.ACT) & (here != _CLOSED), Violation.ROW_OPEN
         yield _among(op, {MicroOp.ACTAB, MicroOp.ACTAF}) & opened.any(), Violation.ROW_OPEN
         yield single & (here == _CLOSED), Violation.ROW_CLOSED
@@ -214,9 +216,9 @@ class Checker(wiring.Component):
         yield (op == MicroOp.REFAB) & opened.any(), Violation.REFRESH_OPEN
         yield _among(op, {MicroOp.TMOD_IN, MicroOp.TMOD_OUT}) & opened.any(), Violation.MODE_OPEN
         yield normal & ((here == _PIM) | (here == _TABLE)), Violation.PIM_ROW
-        yield multiply & opened.all() & ~pim.all() & ~table.any(), Violation.PIM_ROW
+        yield whole & by_act.any(), Violation.PIM_ROW
         yield (op == MicroOp.AF) & opened.all() & ~table.all(), Violation.TABLE_ROW
-        yield (multiply & table.any()) | ((op == MicroOp.MACSB) & (here == _TABLE)), Violation.TABLE_ROW
+        yield (multiply & table.any()) | (copies & (here == _TABLE)), Violation.TABLE_ROW
 
         in_mode = Signal()
         with m.If(op == MicroOp.TMOD_IN):
@@ -226,7 +228,8 @@ class Checker(wiring.Component):
         register = _among(op, REGISTER_OPS) | _among(self.op1, REGISTER_OPS)
         if not self._config.timing.direct:
             yield register & ~in_mode, Violation.REGISTER_MODE
-        others = set(MicroOp) - REGISTER_OPS - {MicroOp.NOP, MicroOp.TMOD_IN, MicroOp.TMOD_OUT}
+        yield (op == MicroOp.TMOD_OUT) & ~in_mode, Violation.REGISTER_MODE
+        others = set(MicroOp) - REGISTER_OPS - {MicroOp.NOP, MicroOp.TMOD_OUT}
         yield _among(op, others) & in_mode, Violation.IN_REGISTER_MODE
 
     # ------------------------------------------------------------------ windows

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pim_model.checker_rules import Touch
 from pim_model.spec.config import Config
 from pim_model.spec.errors import Violation
-from pim_model.spec.micro import REGISTER_OPS, Micro
+from pim_model.spec.micro import ONE_BANK, REGISTER_OPS, Micro
 from pim_model.spec.micro import MicroOp as Op
 
 __all__ = ["ProtocolState"]
@@ -70,7 +70,7 @@ class ProtocolState:
         found: list[int] = []
         if None in openers:
             found.append(Violation.ROW_CLOSED)
-        by_act = Op.ACT in openers
+        by_act = Op.ACT in openers and op not in ONE_BANK
         for_pim = bool(openers - {Op.ACT, None})
         if for_pim if op in _NORMAL else by_act:
             found.append(Violation.PIM_ROW)

@@ -314,9 +314,10 @@ class NativeSimulation:
         first = np.frombuffer(bytes(faults.first), TRACE)[0]
         op = int(first["op"])
         name = MicroOp(op).name if op in MicroOp._value2member_map_ else f"opcode {op}"
+        place = ", ".join(f"{field} {first[field]}" for field in ("bank", "row", "column"))
         raise DeviceFault(
-            f"{name} in slot {first['slot']} of channel {first['channel']}, cycle {first['cycle']} "
-            f"(bank {first['bank']}, row {first['row']}, column {first['column']}): {FAULTS[faults.fault]}; {faults.count} such commands"
+            f"{name} in slot {first['slot']} of channel {first['channel']}, cycle {first['cycle']} ({place}): "
+            f"{FAULTS[faults.fault]}; {faults.count} such commands"
         )
 
     def _check(self, code: int, what: str, address: int) -> None:

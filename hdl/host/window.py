@@ -167,7 +167,9 @@ class DataWindow(wiring.Component):
 
         # --- one port to the channels, reads and writes in turn; one address for the buffer, writes first
         write_next, chosen, stalled = Signal(), Signal(), Signal()
-        choose_write = Mux(stalled, chosen, want_write & (write_next | ~want_read))  # a request holds until taken
+        choose_write = Mux(
+            stalled, chosen, want_write & (write_next | ~want_read)
+        )  # a request holds until taken
         requested = Array(self.requests[i].ready for i in range(channels))[target]
         m.d.sync += [chosen.eq(choose_write), stalled.eq((want_write | want_read) & ~requested)]
         with m.If(choose_write):

@@ -52,7 +52,7 @@ class Decoder(wiring.Component):
 
         job = Signal(Job)
         factor_a, factor_b, product = Signal(24), Signal(24), Signal(48)
-        end = Signal(50)
+        input_end, output_end, bias_end = Signal(50), Signal(50), Signal(50)
         m.d.comb += [self.jobs.p.eq(job), product.eq(factor_a * factor_b)]
 
         def check(condition, status: Status):
@@ -125,25 +125,25 @@ class Decoder(wiring.Component):
             with m.State("CHECK INPUT"):
                 # Alignment comes before ranges: see the order of the status codes.
                 aligned = (words[4][:5] | words[5][:5] | words[6][:5]) == 0
-                m.d.sync += [
-                    end.eq((words[4] >> 5) + product),
-                    factor_a.eq(job.output_stride),
-                ]
                 check(~aligned, Status.ALIGNMENT)
+                m.d.sync += [input_end.eq((words[4] >> 5) + product), factor_a.eq(job.output_stride)]
                 m.next = "CHECK OUTPUT"
 
             with m.State("CHECK OUTPUT"):
-                check(end > limit, Status.BUFFER_RANGE)
-                m.d.sync += end.eq((words[5] >> 5) + product)
-                m.next = "CHECK BIAS"
+                m.d.sync += [
+                    output_end.eq((words[5] >> 5) + product),
+                    bias_end.eq(Mux(has_bias, (words[6] >> 5) + job.output_stride, 0)),
+                ]
+                m.next = "CHECK RANGES"
 
-            with m.State("CHECK BIAS"):
-                check(end > limit, Status.BUFFER_RANGE)
-                m.d.sync += end.eq(Mux(has_bias, (words[6] >> 5) + job.output_stride, 0))
-                m.next = "CHECK LAST"
+            with m.State("CHECK RANGES"):
+                check((input_end > limit) | (output_end > limit) | (bias_end > limit), Status.BUFFER_RANGE)
+                m.next = "CHECK OVERLAP"
 
-            with m.State("CHECK LAST"):
-                check(end > limit, Status.BUFFER_RANGE)
+            with m.State("CHECK OVERLAP"):
+                on_input = (job.output < input_end) & (job.input < output_end)
+                on_bias = (job.output < bias_end) & (job.bias < output_end)
+                check(on_input | on_bias, Status.OVERLAP)
                 m.d.comb += self.macros.ready.eq(1)
                 m.next = "GIVE"
 

@@ -94,7 +94,7 @@ class LogitComparison:
         self.mismatches = 0
 
     def __call__(self, first: int, rows: Array) -> None:
-        """``rows`` [n, vocabulary]: logits of predictions ``first`` and on; beyond the expected they are passed over."""
+        """``rows`` [n, vocabulary]: logits of predictions ``first`` and on; those beyond the expected are skipped."""
         expected = self._expected[first : first + len(rows)]
         if len(expected):
             found = to_bits("logits", np.ascontiguousarray(rows[: len(expected)]))

@@ -24,6 +24,8 @@ class Status(IntEnum):
     """An activation-buffer offset is not a multiple of 32 bytes."""
     BUFFER_RANGE = 7
     """Inputs, results or bias reach beyond the activation buffer."""
+    OVERLAP = 8
+    """Results would overwrite inputs or bias while the macro still reads them."""
 
 
 STATUS_TEXT: dict[Status, str] = {
@@ -35,6 +37,7 @@ STATUS_TEXT: dict[Status, str] = {
     Status.WEIGHT_RANGE: "the weight matrix reaches into the table rows or beyond the memory",
     Status.ALIGNMENT: "activation-buffer offsets must be multiples of 32 bytes",
     Status.BUFFER_RANGE: "inputs, results or bias reach beyond the activation buffer",
+    Status.OVERLAP: "results overlap inputs or bias in the activation buffer",
 }
 """A sentence for each status."""
 
@@ -55,7 +58,7 @@ class Violation(IntEnum):
     IN_REGISTER_MODE = 69
     """Another command inside register mode."""
     PIM_ROW = 70
-    """Normal access to a row opened for PIM, or PIM access to a row opened by ACT."""
+    """Normal access to a row opened for PIM, or all-bank PIM access to a row opened by ACT."""
     TABLE_ROW = 71
     """AF without the table row open, or MAC on a table row."""
     FAW = 72

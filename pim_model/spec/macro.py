@@ -167,11 +167,13 @@ def decode(words: tuple[int, ...], config: Config) -> MatVec:
         raise MacroError(Status.WEIGHT_RANGE, tag)
     if (words[4] | words[5] | words[6]) % COLUMN_BYTES:
         raise MacroError(Status.ALIGNMENT, tag)
-    ends = (
-        macro.input_offset + macro.tokens * macro.input_stride,
-        macro.output_offset + macro.tokens * macro.output_stride,
-        (macro.bias_offset or 0) + (macro.output_stride if bias else 0),
-    )
-    if max(ends) > config.buffer_bytes:
+    input_end = macro.input_offset + macro.tokens * macro.input_stride
+    output_end = macro.output_offset + macro.tokens * macro.output_stride
+    bias_end = (macro.bias_offset or 0) + (macro.output_stride if bias else 0)
+    if max(input_end, output_end, bias_end) > config.buffer_bytes:
         raise MacroError(Status.BUFFER_RANGE, tag)
+    on_input = macro.output_offset < input_end and macro.input_offset < output_end
+    on_bias = macro.output_offset < bias_end and (macro.bias_offset or 0) < output_end
+    if on_input or on_bias:
+        raise MacroError(Status.OVERLAP, tag)
     return macro

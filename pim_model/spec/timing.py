@@ -10,7 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, cached_property
 
 from .micro import MicroOp
 from .timing_rules import RULES, Rule, Scope
@@ -85,12 +85,12 @@ class Timing:
         """Whether registers are reached without a mode switch."""
         return self.register_access is RegisterAccess.DIRECT
 
-    @property
+    @cached_property
     def faw_cycles(self) -> int:
         """Window in which at most four single-bank activations fall, in controller cycles."""
         return self.cycles("tFAW")
 
-    @property
+    @cached_property
     def refresh_interval(self) -> int:
         """tREFI in controller cycles (rounded down: refreshing early is legal)."""
         return self.clocks("tREFI") // self.ck_per_cycle

@@ -174,7 +174,7 @@ def test_activation_by_tables_with_any_bits(device: NativeDevice, rng: np.random
         # Two terms fill the 24 bits of the accumulator: coarse as bias, fine * 2^-9 * coarse's exponent as a product.
         scale = np.uint16((coarse & 0x7F80) | 0x40)
         small = np.uint16((fine & 0x8000) | 0x3B00 | (fine & 0x7F))
-        steps = [
+        steps: list[tuple[Op, dict[str, Any]]] = [
             (Op.WRBIAS, {"data": np.full(16, coarse)}),
             (Op.PREA, {}),
             (Op.ACTAB, {"row": 0}),

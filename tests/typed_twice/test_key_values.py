@@ -183,7 +183,7 @@ def test_macro_words() -> None:
 
 
 def test_status_numbers() -> None:
-    names = "OK BAD_OPCODE RESERVED_BITS BAD_SHAPE BAD_FUNCTION WEIGHT_RANGE ALIGNMENT BUFFER_RANGE".split()
+    names = "OK BAD_OPCODE RESERVED_BITS BAD_SHAPE BAD_FUNCTION WEIGHT_RANGE ALIGNMENT BUFFER_RANGE OVERLAP".split()
     assert [Status(number).name for number in range(len(names))] == names
     assert len(Status) == len(names)
 

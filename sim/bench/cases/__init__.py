@@ -1,0 +1,1 @@
+"""The cocotb tests, one module for each thing that is shown; they run inside the simulator."""
