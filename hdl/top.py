@@ -12,6 +12,7 @@ from .controller.controller import Controller
 from .counters import CommandCounters
 from .host.axi import Axi4LiteSignature, Axi4Signature
 from .host.registers import RegisterFile
+from .host.slice import BusSlice
 from .host.window import DataWindow
 from .pcu.pcu import Pcu
 from .phy.interface import PhySignature
@@ -51,8 +52,12 @@ class Prototype(wiring.Component):
         m.submodules.registers = registers = RegisterFile(config)
         m.submodules.window = window = DataWindow(config)
         m.submodules.pcu = pcu = ResetInserter(registers.aborting)(Pcu(config))
-        connect(m, flipped(self.regs), registers.bus)
-        connect(m, flipped(self.mem), window.bus)
+        m.submodules.regs_slice = regs_slice = BusSlice(Axi4LiteSignature(REGISTER_BITS))
+        m.submodules.mem_slice = mem_slice = BusSlice(Axi4Signature(config.window_bits))
+        connect(m, flipped(self.regs), regs_slice.outer)
+        connect(m, regs_slice.inner, registers.bus)
+        connect(m, flipped(self.mem), mem_slice.outer)
+        connect(m, mem_slice.inner, window.bus)
         connect(m, registers.macros, pcu.macros)
         connect(m, pcu.completions, registers.completions)
         m.d.comb += [

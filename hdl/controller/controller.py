@@ -68,7 +68,7 @@ class Controller(wiring.Component):
         m.submodules.steps = steps = flush(StreamFifo(RegisterStep, _QUEUE))
         m.submodules.results = results = flush(StreamFifo(256, _RESULTS))
         # Room for a whole round trip, so that row hits stream without a gap.
-        read_places = timing.cycles("RL + BL") + 4
+        read_places = timing.cycles("RL + BL") + 6
         m.submodules.reads = reads = StreamFifo(256, read_places)
 
         # A macro waits for requests that were accepted before it, and holds back all others.
@@ -85,6 +85,9 @@ class Controller(wiring.Component):
         connect(m, reads.o, flipped(self.reads))
         connect(m, results.o, flipped(self.results))
 
+        # Read data is registered on its way in, as commands are on their way out.
+        rvalid, rdata = Signal(), Signal(256)
+        m.d.sync += [rvalid.eq(self.phy.rvalid), rdata.eq(self.phy.rdata)]
         for name in ("op0", "bank0", "row0", "column0", "op1", "column1", "wdata", "wmask"):
             m.d.sync += getattr(self.phy, name).eq(getattr(scheduler, name))
 
@@ -95,8 +98,8 @@ class Controller(wiring.Component):
         reads_pending = Signal(range(read_places + 1))
         results_taken = Signal(range(_RESULTS + 1))
         results_pending = Signal(range(_RESULTS + 1))
-        normal_data = self.phy.rvalid & (reads_pending != 0)
-        result_data = self.phy.rvalid & (reads_pending == 0)
+        normal_data = rvalid & (reads_pending != 0)
+        result_data = rvalid & (reads_pending == 0)
         m.d.sync += [
             reads_taken.eq(reads_taken + is_read - (reads.o.valid & reads.o.ready)),
             reads_pending.eq(reads_pending + is_read - normal_data),
@@ -114,9 +117,9 @@ class Controller(wiring.Component):
             scheduler.reads_pending.eq(reads_pending != 0),
             scheduler.results_pending.eq(results_pending != 0),
             self.quiet.eq(scheduler.quiet),
-            reads.i.p.eq(self.phy.rdata),
+            reads.i.p.eq(rdata),
             reads.i.valid.eq(normal_data),
-            results.i.p.eq(self.phy.rdata),
+            results.i.p.eq(rdata),
             results.i.valid.eq(result_data),
         ]
         return m

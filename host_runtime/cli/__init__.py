@@ -5,25 +5,43 @@ Exit codes: 0 done; 1 the device or the numbers are wrong; 2 the request cannot 
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
 from collections.abc import Sequence
 
 import click
 
-from host_runtime.cli.bench import bench
-from host_runtime.cli.demo import demo
-from host_runtime.cli.info import info
-from host_runtime.cli.matvec import matvec
-from host_runtime.cli.ppl import ppl
 from host_runtime.errors import IanusError, OutOfMemory
 from host_runtime.llm.errors import LanguageModelError
 
-__all__ = ["main"]
+__all__ = ["main", "run"]
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
+COMMANDS = ("demo", "info", "matvec", "ppl", "bench")
+SMALL_PRODUCTS = ("demo", "ppl")
+"""Commands whose numpy products are attention's, a few thousand numbers each: threads of a BLAS library only wait for
+each other there (five times slower on two busy cores). The golden kernels have threads of their own."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+class Commands(click.Group):
+    """Loads a command's module when it is asked for, so that its settings come before numpy does."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        if cmd_name in SMALL_PRODUCTS:
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        command = getattr(importlib.import_module(f"{__name__}.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="ianus", prog_name="ianus", message="%(prog)s %(version)s")
 def cli() -> None:
     """Run neural-network layers in simulated processing-in-memory: golden model or Verilated RTL.
@@ -33,10 +51,6 @@ def cli() -> None:
     ianus matvec --rows 1000 --cols 1000          one product, compared bit by bit
     ianus ppl --model DIR --text FILE             a GPT-2's perplexity on a text
     """
-
-
-for command in (demo, info, matvec, ppl, bench):
-    cli.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,14 @@ class Design:
             if work is not None:
                 (work / "unit.v").write_text(self._elaborate(), encoding="utf-8")
         return (directory / "unit.v").read_text(encoding="utf-8")
+
+    def inputs(self) -> list[str]:
+        """Input ports of the unit, but for clock and reset."""
+        body = self.verilog().partition(f"module {self.unit}(")[2].partition("endmodule")[0]
+        if not body:  # Yosys escapes names that are words of the language
+            body = self.verilog().partition(f"module \\{self.unit} (")[2].partition("endmodule")[0]
+        names = re.findall(r"^ *input (?:\[\d+:0\] )?(\w+);", body, re.MULTILINE)
+        return [name for name in names if name not in ("clk", "rst")]
 
     def _elaborate(self) -> str:
         component = UNITS[self.unit](self.config)

@@ -195,6 +195,7 @@ def _simulate(
                 "IANUS_BENCH_CONFIG": design.config.name,
                 "IANUS_BENCH_TIMING": design.config.timing_name,
                 "IANUS_BENCH_ROUNDS": str(rounds),
+                "IANUS_BENCH_INPUTS": " ".join(design.inputs()),
                 **settings,
             },
         )

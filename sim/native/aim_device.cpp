@@ -87,8 +87,9 @@ Fault AimDevice::multiply_elements(unsigned column) {
     for (unsigned first = 0; first < kAll; first += kGroup) {
         const std::uint16_t *a = lanes(cells(first, column)), *b = lanes(cells(first + 1, column));
         std::uint16_t products[spec::kLanes];
+        // Flushed first: a product of two 8-bit significands below 2^-126 is too far from it to round up to it.
         for (unsigned lane = 0; lane < spec::kLanes; ++lane)
-            products[lane] = to_bf16(from_bf16(a[lane]) * from_bf16(b[lane]));
+            products[lane] = to_bf16(normal(from_bf16(a[lane]) * from_bf16(b[lane])));
         std::memcpy(writable_cells(first + 2, column), products, sizeof products);
     }
     return Fault::kNone;

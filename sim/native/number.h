@@ -27,15 +27,10 @@ inline float normal(float value) {
 /// FP32 value of a BF16 operand, which may be subnormal.
 inline float from_bf16(std::uint16_t operand) { return normal(float_of(std::uint32_t{operand} << 16)); }
 
-/// Nearest BF16, ties to even, with the flush rule: rounded as if exponents had no end, then zero below 2^-126.
+/// Nearest BF16, ties to even, of an FP32 value that is not subnormal.
 inline std::uint16_t to_bf16(float value) {
-    const std::uint32_t bits = bits_of(value), magnitude = bits & ~kSignBit;
-    if (magnitude > kInfinity) return kNan >> 16;
-    if (magnitude < kLeastNormal) {
-        // From the tie of 255 * 2^-134 and 2^-126 on, eight bits round up to the least normal number.
-        constexpr std::uint32_t tie = kLeastNormal - (1u << 14);
-        return static_cast<std::uint16_t>(((bits & kSignBit) | (magnitude >= tie ? kLeastNormal : 0)) >> 16);
-    }
+    const std::uint32_t bits = bits_of(value);
+    if ((bits & ~kSignBit) > kInfinity) return kNan >> 16;
     return static_cast<std::uint16_t>((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
 }
 

@@ -63,6 +63,19 @@ CASES = [
     bad("offset wraps at 32 bits", Status.BUFFER_RANGE, input_offset=0xFFFFFFE0),
     bad("output wraps at 32 bits", Status.BUFFER_RANGE, output_offset=0xFFFFFFE0, tokens=2),
     bad("bias wraps at 32 bits", Status.BUFFER_RANGE, bias_offset=0xFFFFFFE0),
+    bad("results on the input", Status.OVERLAP, output_offset=0),
+    bad(
+        "results reach into the input",
+        Status.OVERLAP,
+        tokens=2,
+        rows=17,
+        input_offset=1024,
+        output_offset=928,
+    ),
+    bad("input reaches into the results", Status.OVERLAP, tokens=9),
+    bad("results on the bias", Status.OVERLAP, bias_offset=512),
+    bad("results reach into the bias", Status.OVERLAP, tokens=2, bias_offset=544),
+    bad("bias reaches into the results", Status.OVERLAP, rows=33, bias_offset=448),
     # the first check that fails names the status
     bad("opcode before reserved", Status.BAD_OPCODE, {0: 0x03, 7: 1}),
     bad("reserved before shape", Status.RESERVED_BITS, {7: 1}, rows=0),
@@ -70,6 +83,7 @@ CASES = [
     bad("function before weights", Status.BAD_FUNCTION, function=9, weight_row=0xFFFF),
     bad("weights before alignment", Status.WEIGHT_RANGE, weight_row=0xFFFF, input_offset=1),
     bad("alignment before range", Status.ALIGNMENT, input_offset="b+1"),
+    bad("range before overlap", Status.BUFFER_RANGE, input_offset="b", output_offset="b"),
 ]
 
 

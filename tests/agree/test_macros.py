@@ -191,6 +191,20 @@ def test_buffer_up_to_its_last_byte(bench: Bench) -> None:
         )
 
 
+def test_operands_that_touch_do_not_overlap(bench: Bench) -> None:
+    weights, x, addend = bench.bits(17, 17), bench.bits(2, 32), bench.bits(17)
+    expected = golden_linear(bench.numerics, weights, np.ascontiguousarray(x[:, :17]), addend)
+    bench.place(weights)
+    for source, target, bias in ((0, 128, 256), (128, 0, 256), (192, 64, 0), (0, 192, 128)):
+        bench.write_buffer(source, x)
+        bench.write_buffer(bias, addend)
+        fields = {"rows": 17, "columns": 17, "tokens": 2, "bias_offset": bias}
+        bench.driver.wait(
+            bench.driver.submit(bench.macro(input_offset=source, output_offset=target, **fields))
+        )
+        np.testing.assert_array_equal(bench.read_buffer(target, 64).reshape(2, 32)[:, :17], expected)
+
+
 def test_one_macro_feeds_the_next(bench: Bench) -> None:
     first, second, x = bench.bits(48, 33), bench.bits(21, 48), bench.bits(1, 33)
     bench.place(first, 0)

@@ -31,8 +31,7 @@ PPL_KEYS = {
 @pytest.fixture(autouse=True)
 def own_build_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """States of interrupted evaluations must not be shared between tests."""
-    # By module: the package's attribute of that name is the command.
-    monkeypatch.setattr(sys.modules["host_runtime.cli.ppl"], "build_root", lambda: tmp_path / "build")
+    monkeypatch.setattr("host_runtime.cli.ppl.build_root", lambda: tmp_path / "build")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ pytestmark = pytest.mark.verilator
 @pytest.fixture(autouse=True)
 def needs_simulation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     require("verilator")
-    monkeypatch.setattr(sys.modules["host_runtime.cli.ppl"], "build_root", lambda: tmp_path / "build")
+    monkeypatch.setattr("host_runtime.cli.ppl.build_root", lambda: tmp_path / "build")
 
 
 def run_json(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
@@ -74,7 +73,7 @@ def test_ppl_logits_are_the_golden_bits(capsys: pytest.CaptureFixture[str], tmp_
 
 
 def test_demo(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["host_runtime.cli.demo"], "build_root", lambda: tmp_path)
+    monkeypatch.setattr("host_runtime.cli.demo.build_root", lambda: tmp_path)
     result = run_json(capsys, "demo", "--tokens", 16)
     assert (result["mismatches"], result["violations"], result["bits_compared"]) == (0, 0, 16 * 16 * 309)
     assert result["perplexity"]["model"] == result["perplexity"]["verilator"]

@@ -1,0 +1,135 @@
+"""One controller: normal traffic, macros among it, aborts at any moment."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import cocotb
+
+from pim_model.spec.micro import MicroOp as Op
+from sim.bench.controller_bench import ControllerBench
+from sim.bench.workload import random_macro
+
+REQUESTS = 500
+MACROS = 6
+ABORTS = 8
+
+
+async def _settle(bench: ControllerBench) -> None:
+    """Wait until every request has been served."""
+    await bench.requests.drained()
+    while bench.reads.pending:
+        await bench.edge()
+    await bench.idle(200)
+
+
+@cocotb.test()
+async def normal_traffic(dut: Any) -> None:
+    """Reads and masked writes against a reference memory; hits, conflicts, refresh, back-pressure."""
+    bench = ControllerBench(dut)
+    await bench.begin()
+    rng = bench.rng("requests")
+    count = REQUESTS * bench.rounds
+    for _ in range(count):
+        bench.requests.send(bench.random_request(rng))
+        if rng.random() < 0.02:  # quiet times, for a refresh with nothing to do
+            await bench.requests.drained()
+            await bench.idle(rng.randrange(1, 400))
+    await bench.within(400 * count + 10_000, cocotb.start_soon(_settle(bench)))
+    assert bench.request_monitor.count == count
+    counts = bench.device.counts
+    assert counts[Op.RD] + counts[Op.WR] == count
+    # At least one full interval has passed; one refresh may be still owed.
+    owed = bench.cycle // bench.config.timing.refresh_interval
+    assert owed >= 2, f"too short to see refresh: {bench.cycle} cycles"
+    assert owed - 1 <= counts[Op.REFAB] <= owed, f"{counts[Op.REFAB]} refreshes in {bench.cycle} cycles"
+    assert min(counts[op] for op in (Op.ACT, Op.RD, Op.WR, Op.PRE)) > 20, f"too tame: {counts}"
+    bench.finish()
+
+
+@cocotb.test()
+async def row_hits_stream(dut: Any) -> None:
+    """Reads of one open row, with nobody in the way, come one a tCCD; so do writes."""
+    bench = ControllerBench(dut)
+    await bench.begin(flow=False)
+    columns = bench.config.geometry.columns
+    gap = bench.config.timing.cycles("tCCD")
+    for write in (0, 1):
+        common = {"write": write, "bank": 2, "row": 5, "mask": 0xFFFFFFFF}
+        bench.requests.send(*({**common, "column": column % columns, "data": column} for column in range(32)))
+    await bench.within(5_000, cocotb.start_soon(_settle(bench)))
+    for op in (Op.RD, Op.WR):
+        cycles = [entry.cycle for entry in bench.device.log if entry.micro.op is op]
+        assert [b - a for a, b in zip(cycles, cycles[1:], strict=False)] == [gap] * 31, f"{op.name}: {cycles}"
+    bench.finish()
+
+
+@cocotb.test()
+async def macros(dut: Any) -> None:
+    """Random MATVEC streams amid normal traffic: results, command order, no normal command inside a macro."""
+    bench = ControllerBench(dut)
+    await bench.begin()
+    rng = bench.rng("macros")
+    requests = bench.rng("requests")
+    for tag in range(MACROS * bench.rounds):
+        bench.requests.send(*(bench.random_request(requests) for _ in range(rng.randrange(0, 40))))
+        await bench.idle(rng.randrange(0, 200))
+        macro = random_macro(rng, bench.config, tag)
+        await bench.within(60_000, cocotb.start_soon(bench.run_macro(macro)))
+    bench.requests.send({**bench.random_request(requests), "write": 0})
+    await bench.within(100_000, cocotb.start_soon(_settle(bench)))
+    bench.results.finish(at_least=MACROS)
+    bench.finish()
+
+
+@cocotb.test()
+async def abort(dut: Any) -> None:
+    """A macro aborted at a random cycle leaves all banks closed and disturbs neither refresh nor what follows."""
+    bench = ControllerBench(dut)
+    await bench.begin()
+    rng = bench.rng("aborts")
+    inside = 0
+    for tag in range(ABORTS * bench.rounds):
+        macro = random_macro(rng, bench.config, tag, most_tiles=8)
+        await bench.start_macro(macro)
+        for _ in range(_moment(rng)):
+            await bench.edge()
+            if not bench.results.pending:
+                break
+        inside += int(dut.quiet.value) == 0
+        await bench.within(2_000, cocotb.start_soon(_abort(bench)))
+        bench.requests.send(*(bench.random_request(rng) for _ in range(rng.randrange(1, 6))))
+        await bench.within(60_000, cocotb.start_soon(bench.run_macro(random_macro(rng, bench.config, tag, 4))))
+        await bench.within(60_000, cocotb.start_soon(_settle(bench)))
+    assert inside, "no abort met a running macro"
+    bench.requests.send({**bench.random_request(rng), "write": 0})
+    await bench.within(60_000, cocotb.start_soon(_settle(bench)))
+    owed = bench.cycle // bench.config.timing.refresh_interval
+    assert owed - 1 <= bench.device.counts[Op.REFAB] <= owed
+    bench.finish()
+
+
+def _moment(rng: random.Random) -> int:
+    """When to abort: the first commands of a macro as often as its middle."""
+    return rng.randrange(1, rng.choice((20, 100, 600)))
+
+
+async def _abort(bench: ControllerBench) -> None:
+    """Abort as the prototype does: the PCU is reset with it, and the line stays high until the channel is quiet."""
+    dut = bench.dut
+    was_quiet = int(dut.quiet.value) == 1
+    dut.abort.value = 1
+    dut.pim_request.value = 0
+    bench.tiles.clear()
+    bench.steps.clear()
+    await bench.edge()
+    while True:
+        await bench.edge()
+        if int(dut.quiet.value):
+            break
+    if not was_quiet:
+        assert not bench.device.open_banks, f"banks {bench.device.open_banks} are open after the abort"
+    dut.abort.value = 0
+    await bench.edge()
+    bench.results.clear()

@@ -1,0 +1,151 @@
+"""One PIM memory controller between random traffic and a golden AiM channel."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hdl.layouts import RegisterStep, Request, Tile
+from pim_model.channel import Channel
+from pim_model.lowering import Lowering
+from pim_model.spec.geometry import COLUMN_BYTES
+from pim_model.spec.macro import MatVec
+from pim_model.spec.micro import REGISTER_OPS, Micro
+from pim_model.spec.micro import MicroOp as Op
+from pim_model.storage import Storage
+from sim.bench.harness import Harness, pauses
+from sim.bench.lowered import steps_of, tiles_of
+from sim.bench.responder import AimResponder, Issued, respond
+from sim.bench.scoreboard import Scoreboard
+from sim.bench.stream import StreamMonitor, StreamSink, StreamSource
+from sim.bench.workload import fill_buffer, fill_memory, lane_results
+
+__all__ = ["ControllerBench"]
+
+CHANNEL = 1
+"""Which channel the controller is; any: it does not know."""
+
+PIM = frozenset({Op.ACTAB, Op.ACTAF, Op.MACAB, Op.AF, Op.TMOD_IN, Op.TMOD_OUT}) | REGISTER_OPS
+NORMAL = frozenset({Op.ACT, Op.RD, Op.WR, Op.PRE})
+_ROW_STREAM = frozenset({Op.ACTAB, Op.ACTAF, Op.MACAB, Op.AF, Op.PREA})
+
+
+class ControllerBench(Harness):
+    """Controller, responder, reference memory, and scoreboards for read data and results."""
+
+    def __init__(self, dut: Any) -> None:
+        super().__init__(dut)
+        config = self.config
+        numbers = self.numpy_rng("contents")
+        self.storage, self.reference = Storage(config.geometry), Storage(config.geometry)
+        fill_memory(numbers, self.storage, self.reference)
+        self.buffer: npt.NDArray[np.uint8] = fill_buffer(numbers, config)
+        self.device = AimResponder(dut, "phy__", Channel(self.storage, CHANNEL), config)
+        self.reads = Scoreboard("read data", lambda word: f"{word:#x}")
+        self.results = Scoreboard("results", lambda word: f"{word:#x}")
+
+    async def begin(self, *, flow: bool = True) -> None:
+        """Reset, connect drivers and monitors, turn refresh on. ``flow``: random back-pressure."""
+
+        def pause(name: str) -> Any:
+            return pauses(self.rng(f"pauses {name}")) if flow else pauses(self.rng("none"), 0.0)
+
+        await self.start()
+        self.dut.refresh.value = 1
+        self.requests = StreamSource(self, "requests", Request, pause("requests"))
+        self.tiles = StreamSource(self, "tiles", Tile, pause("tiles"))
+        self.steps = StreamSource(self, "steps", RegisterStep, pause("steps"))
+        StreamSink(self, "reads", pause("reads"))
+        StreamSink(self, "results", pause("results"))
+        self.request_monitor = StreamMonitor(self, "requests", Request, self._requested, lambda: True)
+        StreamMonitor(self, "reads", None, self.reads.check)
+        StreamMonitor(self, "results", None, self.results.check, lambda: int(self.dut.abort.value) == 1)
+        respond(self, self.device)
+
+    def _requested(self, request: Any) -> None:
+        """A request was accepted: what it reads, or what it writes, is settled now."""
+        assert int(self.dut.pim_request.value) == 0, "a normal request was accepted while a macro has the channel"
+        address = self.config.geometry.address(request.row, CHANNEL, request.bank, request.column)
+        old = self.reference.read(address, COLUMN_BYTES)
+        if not request.write:
+            self.reads.expect(int.from_bytes(old, "little"))
+            return
+        new = int(request.data).to_bytes(COLUMN_BYTES, "little")
+        mask = int(request.mask)
+        merged = bytes(n if mask >> i & 1 else o for i, (n, o) in enumerate(zip(new, old, strict=True)))
+        self.reference.write(address, merged)
+
+    def random_request(self, rng: random.Random) -> dict[str, int]:
+        """Mostly a few hot rows, so that hits, conflicts and idle banks all occur; masks of every kind."""
+        geometry = self.config.geometry
+        rows = geometry.weight_rows
+        write = rng.random() < 0.5
+        return {
+            "write": int(write),
+            "bank": rng.randrange(geometry.banks),
+            "row": rng.choice((3, 4)) if rng.random() < 0.9 else rng.randrange(rows),
+            "column": rng.randrange(geometry.columns),
+            "data": rng.getrandbits(256) if write else 0,
+            "mask": rng.choice((0xFFFFFFFF, 0xFFFFFFFF, 0, 1 << rng.randrange(32), rng.getrandbits(32))),
+        }
+
+    # ------------------------------------------------------------------------------------------------------- macros
+
+    async def start_macro(self, macro: MatVec) -> tuple[int, int]:
+        """Take the channel and queue the macro's streams; (first entry of the command log, results to come)."""
+        lowering = Lowering(self.config, macro)
+        self.dut.pim_request.value = 1
+        await self.edge()  # whatever was accepted up to here goes before the macro
+        await self.edge()
+        expected = lane_results(self.config, macro, self.reference, self.buffer)[:, :, CHANNEL]
+        words = [expected[token, group] for token in range(macro.tokens) for group in range(expected.shape[1])]
+        self.results.expect(*(int.from_bytes(word.astype("<u2").tobytes(), "little") for word in words))
+        first = len(self.device.log)
+        self.tiles.send(*tiles_of(lowering))
+        self.steps.send(*steps_of(lowering, self.buffer, CHANNEL))
+        return first, len(words)
+
+    async def run_macro(self, macro: MatVec) -> None:
+        """Run one macro to its last result, and judge the commands it took."""
+        first, _ = await self.start_macro(macro)
+        while self.results.pending:
+            await self.edge()
+        self.dut.pim_request.value = 0
+        await self.edge()
+        self.judge_macro(macro, self.device.log[first:])
+
+    def judge_macro(self, macro: MatVec, log: list[Issued]) -> None:
+        """Both streams as lowered and in order, and no normal command between the first and last PIM command."""
+        lowering = Lowering(self.config, macro)
+        places = [index for index, entry in enumerate(log) if entry.micro.op in PIM]
+        inside = log[places[0] : places[-1] + 1]
+        strangers = [entry for entry in inside if entry.micro.op in NORMAL]
+        assert not strangers, f"{strangers[0]} inside {macro}"
+        rows = [entry.micro for entry in inside if entry.slot == 0 and entry.micro.op in _ROW_STREAM]
+        registers = [entry.micro for entry in inside if entry.slot == 1]
+        wanted = [item.micro for item in lowering.row_stream()]
+        _same("row stream", [_comparable(micro) for micro in rows], [_comparable(micro) for micro in wanted])
+        _same("register stream", registers, [item.micro for item in lowering.register_stream()])
+
+    def finish(self) -> None:
+        """Everything came, memory is as it should be, and the refresh deadline was kept to the end."""
+        self.reads.finish()
+        geometry = self.config.geometry
+        for row in range(geometry.rows):
+            same = (self.storage.row(row)[CHANNEL] == self.reference.row(row)[CHANNEL]).all()
+            assert same, f"memory differs from the reference in row {row}"
+        last = self.device.last_refresh()
+        assert self.cycle - last <= self.config.timing.refresh_limit, f"no refresh since cycle {last}"
+
+
+def _comparable(micro: Micro) -> Micro:
+    return micro
+
+
+def _same(name: str, actual: list[Micro], wanted: list[Micro]) -> None:
+    for index, (a, w) in enumerate(zip(actual, wanted, strict=False)):
+        assert a == w, f"{name}, command {index}: {a}, lowered as {w}"
+    assert len(actual) == len(wanted), f"{name}: {len(actual)} commands, lowered as {len(wanted)}"

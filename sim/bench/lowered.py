@@ -1,0 +1,61 @@
+"""The two streams of a macro as the structs that PCU and controllers exchange, made from the golden lowering."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hdl.layouts import RegisterKind
+from pim_model.lowering import Item, Lowering
+from pim_model.spec.geometry import COLUMN_BYTES
+from pim_model.spec.micro import MicroOp as Op
+
+__all__ = ["steps_of", "tiles_of"]
+
+_KINDS = {
+    Op.WRGB: RegisterKind.WRGB,
+    Op.WRBIAS: RegisterKind.WRBIAS,
+    Op.RDMAC: RegisterKind.RDMAC,
+    Op.RDAF: RegisterKind.RDAF,
+}
+
+
+def tiles_of(lowering: Lowering) -> list[dict[str, int]]:
+    """The row stream, one :class:`~hdl.layouts.Tile` for each ACTAB."""
+    groups, tiles = lowering.grid
+    function = lowering.macro.function
+    found: list[dict[str, int]] = []
+    for item in lowering.row_stream():
+        if item.micro.op is Op.ACTAB:
+            found.append(
+                {
+                    "row": item.micro.row,
+                    "columns": 0,
+                    "load": int(lowering.loads(item.group)),
+                    "release": int(tiles > 1 or item.group == groups - 1),
+                    "first": int(item.tile == 0),
+                    "last": int(item.tile == tiles - 1),
+                    "activate": int(function is not None),
+                    "function": function or 0,
+                }
+            )
+        elif item.micro.op is Op.MACAB:
+            found[-1]["columns"] += 1
+    return found
+
+
+def steps_of(lowering: Lowering, buffer: npt.NDArray[np.uint8], channel: int) -> list[dict[str, Any]]:
+    """The register stream of one channel, one :class:`~hdl.layouts.RegisterStep` for each command."""
+    return [
+        {"kind": _KINDS[item.micro.op], "column": item.micro.column, "data": _data(lowering, item, buffer, channel)}
+        for item in lowering.register_stream()
+    ]
+
+
+def _data(lowering: Lowering, item: Item, buffer: npt.NDArray[np.uint8], channel: int) -> int:
+    if item.micro.op not in (Op.WRGB, Op.WRBIAS):
+        return 0
+    offset, size = lowering.operand(item, channel)
+    return int.from_bytes(buffer[offset : offset + size].tobytes().ljust(COLUMN_BYTES, b"\0"), "little")
