@@ -1,6 +1,16 @@
 """The prototype: host side, PCU, one controller and one checker for each channel."""
 
-from amaranth import Array, Cat, Module, ResetInserter, Signal
+from amaranth import (
+    Array,
+    Cat,
+    ClockDomain,
+    ClockSignal,
+    DomainRenamer,
+    Module,
+    ResetInserter,
+    ResetSignal,
+    Signal,
+)
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -111,4 +121,19 @@ class Prototype(wiring.Component):
         channel = Signal.like(registers.count_channel)
         m.d.sync += channel.eq(registers.count_channel)
         m.d.comb += registers.count.eq(Array(counts)[channel])
-        return m
+        return _with_registered_reset(m)
+
+
+def _with_registered_reset(design: Module) -> Module:
+    """``design`` in a domain of its own, with the outer reset one cycle later.
+
+    The reset reaches every flip-flop. From a register it need not arrive within the cycle from a pin, and a simulator
+    need not evaluate all next-state logic again whenever an input changes.
+    """
+    m = Module()
+    m.domains.core = core = ClockDomain()
+    reset = Signal(init=1, reset_less=True)
+    m.d.sync += reset.eq(ResetSignal("sync", allow_reset_less=True))
+    m.d.comb += [core.clk.eq(ClockSignal("sync")), core.rst.eq(reset)]
+    m.submodules.core = DomainRenamer("core")(design)
+    return m

@@ -36,8 +36,8 @@ _VERILATE = ("--cc", "--prefix", "Vtop", "--top-module", "top", "-O3", "--x-assi
 # No contraction: a fused multiply-add rounds once where the device rounds twice.
 _COMMON = (STANDARD, "-fPIC", "-pthread", "-march=native", "-ffp-contract=off", "-fvisibility=default")
 _NATIVE_FLAGS = (*_COMMON, "-O3", "-Wall", "-Wextra", "-Werror=return-type")
-# -O2 runs no faster (ianus: 101 against 102 thousand cycles a second) and takes twice as long to compile. No precompiled
-# header, which would save a second a file: GCC 12 takes one made at another -O level, and then crashes.
+# -O2 runs no faster (ianus: 102 against 101 thousand cycles a second) and takes much longer to compile. No precompiled
+# header: it would save a second a file, but GCC 12 takes one made at another -O level, and then crashes.
 _DESIGN = (*_COMMON, "-O1", "-w")
 _DEFINES = ("-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE=0", "-DVM_TRACE_FST=0",
             "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0")  # fmt: skip

@@ -4,7 +4,7 @@ In an FPGA this is what lets the bus run far from the logic; in simulation no lo
 input changes.
 """
 
-from amaranth import Cat, Module
+from amaranth import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -29,6 +29,9 @@ class BusSlice(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        # Nothing is taken in the cycles of a reset, which would drop it.
+        alive = Signal()
+        m.d.sync += alive.eq(1)
         names = list(self.inner.signature.members)
         for channel in ("aw", "w", "b", "ar", "r"):
             source, sink = (self.inner, self.outer) if channel in ("b", "r") else (self.outer, self.inner)
@@ -38,8 +41,8 @@ class BusSlice(wiring.Component):
             m.submodules[channel] = fifo = StreamFifo(len(payload), 2)
             m.d.comb += [
                 fifo.i.p.eq(payload),
-                fifo.i.valid.eq(getattr(source, handshake[0])),
-                getattr(source, handshake[1]).eq(fifo.i.ready),
+                fifo.i.valid.eq(getattr(source, handshake[0]) & alive),
+                getattr(source, handshake[1]).eq(fifo.i.ready & alive),
                 Cat(getattr(sink, name) for name in fields).eq(fifo.o.p),
                 getattr(sink, handshake[0]).eq(fifo.o.valid),
                 fifo.o.ready.eq(getattr(sink, handshake[1])),

@@ -28,10 +28,10 @@ each other there (five times slower on two busy cores). The golden kernels have 
 class Commands(click.Group):
     """Loads a command's module when it is asked for, so that its settings come before numpy does."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
         if cmd_name in SMALL_PRODUCTS:

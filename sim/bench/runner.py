@@ -7,6 +7,7 @@ of its own in ``build/cosim/`` for its log and results, which stays when the run
 
 from __future__ import annotations
 
+import importlib.metadata
 import shutil
 import subprocess
 import sys
@@ -77,9 +78,9 @@ def build(design: Design, *, waves: bool = False) -> Path:
     Raises :class:`~sim.toolchain.BuildError` with the end of the log when a tool is missing or fails.
     """
     text = design.verilog()
-    flags = repr((_BUILD_ARGS, _MAKE_ARGS, _TIMESCALE, waves))
-    version = cocotb_runner.cocotb_tools.__version__ if hasattr(cocotb_runner.cocotb_tools, "__version__") else ""
-    name = digest(text, design.unit, flags, version, _WAIVERS, Path(__file__), versions(), target())
+    flags = repr((_BUILD_ARGS, _MAKE_ARGS, _TIMESCALE, _CONTROL, waves))
+    tools = f"cocotb {importlib.metadata.version('cocotb')}; {versions()}"
+    name = digest(text, design.unit, flags, _WAIVERS, tools, target())
     directory = build_root() / f"bench-{design.unit}-{name}"
     with once(directory) as work:
         if work is not None:

@@ -35,6 +35,11 @@ class Scoreboard:
         self._expected.clear()
 
     @property
+    def head(self) -> Any:
+        """What has to come next; there must be something pending."""
+        return self._expected[0]
+
+    @property
     def pending(self) -> int:
         """Items that have not come yet."""
         return len(self._expected)

@@ -17,7 +17,7 @@ from pim_model.spec.geometry import COLUMN_BYTES, LANES, TABLE_ROWS, Geometry
 from pim_model.spec.macro import MatVec
 from pim_model.storage import Storage
 
-__all__ = ["fill_buffer", "fill_memory", "finite", "lane_results", "random_macro"]
+__all__ = ["fill_buffer", "fill_memory", "finite", "lane_results", "malformed", "random_macro"]
 
 U16 = npt.NDArray[np.uint16]
 
@@ -53,8 +53,13 @@ def fill_buffer(rng: np.random.Generator, config: Config) -> npt.NDArray[np.uint
     return finite(rng, config.buffer_bytes // 2).astype("<u2").view(np.uint8).copy()
 
 
-def random_macro(rng: random.Random, config: Config, tag: int, most_tiles: int = 16) -> MatVec:
-    """A well-formed macro of any shape that runs at most ``most_tiles`` tiles, operands apart at random places."""
+def random_macro(
+    rng: random.Random, config: Config, tag: int, most_tiles: int = 16, reserved: int = 0
+) -> MatVec:
+    """A well-formed macro of any shape that runs at most ``most_tiles`` tiles, operands apart at random places.
+
+    The last ``reserved`` bytes of the activation buffer are not used.
+    """
     geometry = config.geometry
     while True:
         macro = MatVec(
@@ -74,7 +79,7 @@ def random_macro(rng: random.Random, config: Config, tag: int, most_tiles: int =
     sizes = [macro.tokens * macro.input_stride, macro.tokens * macro.output_stride]
     if macro.bias_offset is not None:
         sizes.append(macro.output_stride)
-    offsets = _apart(rng, sizes, config.buffer_bytes)
+    offsets = _apart(rng, sizes, config.buffer_bytes - reserved)
     return replace(
         macro,
         weight_row=rng.randrange(geometry.weight_rows - tiles + 1),
@@ -128,3 +133,36 @@ def lane_results(
 
 def _lanes(macro: MatVec, groups: int, geometry: Geometry) -> tuple[int, int, int, int]:
     return macro.tokens, groups, geometry.channels, geometry.banks
+
+
+def malformed(rng: random.Random, macro: MatVec, config: Config) -> tuple[int, ...]:
+    """The words of a macro with one thing wrong, or words of any bits at all."""
+    words = list(macro.encode())
+    if rng.random() < 0.1:
+        return tuple(rng.getrandbits(32) for _ in words)
+    match rng.randrange(12):
+        case 0:
+            words[0] = words[0] & ~0xFF | rng.choice((0, 2, 0xFF))
+        case 1:
+            words[0] |= rng.choice((1 << 26, 1 << 27))
+        case 2:
+            words[rng.choice((1, 2))] |= 1 << rng.randrange(24, 32)
+        case 3:
+            words[7] = 1 << rng.randrange(32)
+        case 4:
+            words[rng.choice((1, 2))] = 0
+        case 5:
+            words[3] &= 0xFFFF0000
+        case 6:
+            words[0] = words[0] & 0x0FFFFFFF | 1 << 25 | rng.randrange(8, 16) << 28
+        case 7:
+            words[3] = words[3] & 0xFFFF | rng.choice((config.geometry.weight_rows, 0xFFFF)) << 16
+        case 8:
+            words[rng.choice((4, 5))] |= rng.randrange(1, COLUMN_BYTES)
+        case 9:
+            words[rng.choice((4, 5))] = rng.choice((config.buffer_bytes, 1 << 31, 0xFFFFFFE0))
+        case 10:
+            words[5] = words[4]  # results over inputs
+        case 11:
+            words[rng.choice((1, 2))] = 0xFFFFFF
+    return tuple(words)

@@ -1,0 +1,96 @@
+"""What a channel does with the two streams of the PCU, without commands or time: the PCU bench's controllers."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from hdl.layouts import RegisterKind
+from pim_model.channel import Channel
+from pim_model.spec.geometry import COLUMN_BYTES
+from pim_model.spec.micro import Micro
+from pim_model.spec.micro import MicroOp as Op
+
+__all__ = ["ChannelModel"]
+
+
+class ChannelModel:
+    """Takes tiles and steps in any interleaving, executes each as soon as its operands are there.
+
+    A tile runs whole: it needs the bias, and if it loads, all its columns. A load waits until the tile that reads the
+    columns before it has run. ``results`` is what RDMAC and RDAF gave, in order.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._tiles: deque[Any] = deque()
+        self._steps: deque[Any] = deque()
+        self._written = 0  # columns of the load in the buffer
+        self._loaded = False  # the buffer holds a load that a later tile still reads
+        self._biased = self._summed = False
+        self.results: deque[int] = deque()
+
+    def tile(self, tile: Any) -> None:
+        """A tile was sent."""
+        self._tiles.append(tile)
+        self._pump()
+
+    def step(self, step: Any) -> None:
+        """A step was sent."""
+        self._steps.append(step)
+        self._pump()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits."""
+        return not (self._tiles or self._steps or self.results)
+
+    def _pump(self) -> None:
+        while (self._steps and self._try_step(self._steps[0])) or (self._tiles and self._try_tile(self._tiles[0])):
+            pass
+
+    def _try_step(self, step: Any) -> bool:
+        data = int(step.data).to_bytes(COLUMN_BYTES, "little")
+        match step.kind:
+            case RegisterKind.WRGB:
+                if step.column == 0 and self._written and self._loaded:
+                    return False
+                if step.column == 0:
+                    self._written, self._loaded = 0, True
+                assert step.column == self._written, f"column {step.column} after {self._written} columns"
+                self._written += 1
+                self._channel.execute(Micro(Op.WRGB, column=step.column), data)
+            case RegisterKind.WRBIAS:
+                if self._biased or self._summed:
+                    return False
+                self._channel.execute(Micro(Op.WRBIAS), data)
+                self._biased = True
+            case kind:
+                if not self._summed:
+                    return False
+                answer = self._channel.execute(Micro(Op.RDMAC if kind is RegisterKind.RDMAC else Op.RDAF))
+                assert answer is not None
+                self.results.append(int.from_bytes(answer, "little"))
+                self._summed = False
+        self._steps.popleft()
+        return True
+
+    def _try_tile(self, tile: Any) -> bool:
+        if not self._biased or self._summed or (tile.load and self._written < tile.columns):
+            return False
+        self._run(Micro(Op.ACTAB, row=tile.row))
+        for column in range(tile.columns):
+            self._run(Micro(Op.MACAB, column=column))
+        self._run(Micro(Op.PREA))
+        if tile.release:
+            self._written, self._loaded = 0, False
+        if tile.last:
+            if tile.activate:
+                for micro in (Micro(Op.ACTAF, row=tile.function), Micro(Op.AF), Micro(Op.PREA)):
+                    self._run(micro)
+            self._biased, self._summed = False, True
+        self._tiles.popleft()
+        return True
+
+    def _run(self, micro: Micro) -> None:
+        self._channel.execute(micro)
