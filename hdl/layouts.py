@@ -57,6 +57,8 @@ class RegisterStep(data.Struct):
     kind: RegisterKind
     column: 6
     data: 8 * COLUMN_BYTES
+    #: Last step of the macro.
+    final: 1
 
 
 class MacroEntry(data.Struct):

@@ -33,8 +33,9 @@ _HARNESS = ("bus.cpp", "clock.cpp", "harness.cpp")
 # initial values and the design one clock, so X means nothing here.
 _VERILATE = ("--cc", "--prefix", "Vtop", "--top-module", "top", "-O3", "--x-assign", "fast", "--x-initial", "fast",
              "--no-timing", "-Wall", "--output-split", "20000")  # fmt: skip
-# No contraction: a fused multiply-add rounds once where the device rounds twice.
-_COMMON = (STANDARD, "-fPIC", "-pthread", "-march=native", "-ffp-contract=off", "-fvisibility=default")
+# No contraction: a fused multiply-add rounds once where the device rounds twice. No GNU-unique symbols: they would be
+# shared by the libraries of two configurations in one process.
+_COMMON = (STANDARD, "-fPIC", "-pthread", "-march=native", "-ffp-contract=off", "-fno-gnu-unique")
 _NATIVE_FLAGS = (*_COMMON, "-O3", "-Wall", "-Wextra", "-Werror=return-type")
 # -O2 runs no faster (ianus: 102 against 101 thousand cycles a second) and takes much longer to compile. No precompiled
 # header: it would save a second a file, but GCC 12 takes one made at another -O level, and then crashes.

@@ -54,6 +54,8 @@ class RegisterStream(wiring.Component):
         The operands of the next MACAB are there.
     tile_ready : Out(1)
         The operands of all MACABs of the head tile are there.
+    finished : Out(1)
+        The last step of a macro has been issued and none of the next has come.
     """
 
     def __init__(self, config: Config):
@@ -76,6 +78,7 @@ class RegisterStream(wiring.Component):
                 "pending": Out(1),
                 "mac_allowed": Out(1),
                 "tile_ready": Out(1),
+                "finished": Out(1),
             }
         )
 
@@ -139,6 +142,8 @@ class RegisterStream(wiring.Component):
         released = self.mac & self.mac_last & tile.release
         m.d.sync += loads.eq(loads + (written & (step.column == 0)) - released)
 
+        with m.If(self.steps.valid):
+            m.d.sync += self.finished.eq(self.steps.ready & step.final)
         with m.If(self.op == MicroOp.WRBIAS):
             m.d.sync += bias_loaded.eq(1)
         with m.If(self.mac & self.mac_last & tile.last):

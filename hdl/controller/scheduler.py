@@ -168,7 +168,7 @@ class Scheduler(wiring.Component):
                     m.next = "ABORT"
                 with m.Elif(in_mode):
                     # Leave register mode when the row stream can go on, or when the macro is over.
-                    with m.If(registers.tile_ready | ~self.pim_request):
+                    with m.If(registers.tile_ready | registers.finished):
                         with m.If(issue(MicroOp.TMOD_OUT)):
                             m.d.sync += in_mode.eq(0)
                 with m.Elif(refresh.due):

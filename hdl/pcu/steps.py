@@ -70,6 +70,7 @@ class StepUnroller(wiring.Component):
         targets = Signal(channels)
         zero, partial = Signal(), Signal()  # data is zero; lanes beyond the columns are zero
         issue = Signal()
+        final = Signal()
         m.d.comb += targets.eq(all_channels)
 
         with m.FSM(name="steps") as fsm:
@@ -110,6 +111,7 @@ class StepUnroller(wiring.Component):
             with m.State("RESULT"):
                 m.d.comb += [issue.eq(1), zero.eq(1)]
                 m.d.comb += kind.eq(Mux(job.activate, RegisterKind.RDAF, RegisterKind.RDMAC))
+                m.d.comb += final.eq(last_group & last_token)
                 with m.If(move):
                     m.d.sync += group.eq(group + 1)
                     m.next = "BIAS"
@@ -126,7 +128,9 @@ class StepUnroller(wiring.Component):
         # --- data stage: the step, and its word as the buffer's read port shows it
         held = Signal()
         held_step = Signal(
-            data.StructLayout({"kind": RegisterKind, "column": 6, "zero": 1, "partial": 1, "shift": 5})
+            data.StructLayout(
+                {"kind": RegisterKind, "column": 6, "final": 1, "zero": 1, "partial": 1, "shift": 5}
+            )
         )
         m.d.comb += move.eq(issue & (~held | self.steps.ready))
         with m.If(move):
@@ -134,6 +138,7 @@ class StepUnroller(wiring.Component):
                 held.eq(1),
                 held_step.kind.eq(kind),
                 held_step.column.eq(column),
+                held_step.final.eq(final),
                 held_step.zero.eq(zero),
                 held_step.partial.eq(partial),
                 held_step.shift.eq(Mux(kind == RegisterKind.WRBIAS, bias_byte[:5], 0)),
@@ -161,6 +166,7 @@ class StepUnroller(wiring.Component):
             self.steps.valid.eq(held),
             self.steps.p.kind.eq(held_step.kind),
             self.steps.p.column.eq(held_step.column),
+            self.steps.p.final.eq(held_step.final),
             self.steps.p.data.eq(masked),
             self.busy.eq(held | ~fsm.ongoing("IDLE")),
         ]

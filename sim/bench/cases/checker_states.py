@@ -1,0 +1,218 @@
+# Ref: pim_model/spec/errors.py
+"""The RTL checker beside timing: every state code, each from a sequence that is legal up to its last command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cocotb
+
+from pim_model.spec.config import Config
+from pim_model.spec.errors import Violation
+from pim_model.spec.micro import REGISTER_OPS, Micro
+from pim_model.spec.micro import MicroOp as Op
+from pim_model.spec.timing_rules import RULES
+from sim.bench.checker_bench import QUIET, CheckerBench, Timed
+
+ACT, ACTAB, ACTAF = Micro(Op.ACT, bank=1, row=2), Micro(Op.ACTAB, row=2), Micro(Op.ACTAF, row=3)
+RD, WR, PRE = Micro(Op.RD, bank=1, column=1), Micro(Op.WR, bank=1, column=1), Micro(Op.PRE, bank=1)
+MACAB, MACSB = Micro(Op.MACAB, column=1), Micro(Op.MACSB, bank=1, column=1)
+EWMUL, WRBK = Micro(Op.EWMUL, column=1), Micro(Op.WRBK, column=1)
+RDCP, WRCP = Micro(Op.RDCP, bank=1, column=1), Micro(Op.WRCP, bank=1, column=1)
+AF, PREA, REFAB = Micro(Op.AF), Micro(Op.PREA), Micro(Op.REFAB)
+REFPB = Micro(Op.REFPB, bank=1)
+IN, OUT = Micro(Op.TMOD_IN), Micro(Op.TMOD_OUT)
+WRGB, WRBIAS, RDMAC, RDAF = Micro(Op.WRGB, column=1), Micro(Op.WRBIAS), Micro(Op.RDMAC), Micro(Op.RDAF)
+
+FORBIDDEN: tuple[tuple[Violation, tuple[Micro, ...]], ...] = (
+    *((Violation.ROW_OPEN, (opened, again)) for opened in (ACT, ACTAB, ACTAF) for again in (ACT, ACTAB, ACTAF)),
+    *((Violation.ROW_CLOSED, (command,)) for command in (RD, WR, MACAB, MACSB, EWMUL, WRBK, RDCP, WRCP, AF)),
+    (Violation.ROW_CLOSED, (Micro(Op.ACT, bank=2, row=2), RD)),
+    (Violation.ROW_CLOSED, (ACT, PRE, RD)),
+    (Violation.ROW_CLOSED, (ACT, Micro(Op.PRE, bank=1), WR)),
+    *((Violation.REFRESH_OPEN, (opened, REFAB)) for opened in (ACT, ACTAB, ACTAF)),
+    (Violation.REFRESH_OPEN, (ACT, REFPB)),
+    (Violation.REFRESH_OPEN, (ACTAB, REFPB)),
+    *((Violation.MODE_OPEN, (opened, IN)) for opened in (ACT, ACTAB, ACTAF)),
+    (Violation.REGISTER_MODE, (OUT,)),
+    (Violation.REGISTER_MODE, (IN, OUT, OUT)),
+    *((Violation.IN_REGISTER_MODE, (IN, command)) for command in (ACT, ACTAB, ACTAF, PRE, PREA, REFAB, REFPB, IN)),
+    *((Violation.PIM_ROW, (opened, access)) for opened in (ACTAB, ACTAF) for access in (RD, WR)),
+    *((Violation.TABLE_ROW, (ACTAF, command)) for command in (MACAB, MACSB, EWMUL, RDCP, WRCP)),
+    (Violation.TABLE_ROW, (ACTAB, AF)),
+)  # fmt: skip
+"""(code of the last command, sequence); all commands in their usual slot, long after each other."""
+
+IN_MODE_ONLY: tuple[tuple[Violation, tuple[Micro, ...]], ...] = tuple(
+    (Violation.REGISTER_MODE, way + (command,))
+    for way in ((), (IN, OUT))
+    for command in (WRGB, WRBIAS, RDMAC, RDAF)
+)
+
+ALLOWED: tuple[tuple[Micro, ...], ...] = (
+    (ACT, RD, WR, RD, PRE, ACT, PREA),
+    (ACT, Micro(Op.ACT, bank=2, row=7), RD, PRE, PRE, REFPB, PREA, REFAB, ACTAB),
+    (PRE, PREA, PREA, ACTAB, MACAB, MACSB, EWMUL, RDCP, WRCP, WRBK, PREA, ACTAF, WRBK, AF, PRE, Micro(Op.PREA), ACT),
+    (ACT, MACSB, RDCP, WRCP, RD, PREA),
+    (IN, WRGB, WRBIAS, RDMAC, RDAF, OUT, IN, OUT, ACT),
+    (ACT, PREA, IN, OUT, REFAB, REFPB, ACT),
+)
+"""Sequences without a fault; a row opened by ACT serves PIM commands to its one bank too."""
+
+DIRECT: tuple[tuple[Micro, ...], ...] = (
+    (WRGB, WRBIAS, ACTAB, WRGB, MACAB, RDMAC, WRBIAS, PREA, ACTAF, AF, RDAF, PREA),
+    (ACT, WRGB, RD, RDMAC),
+)
+"""More, where registers are reached at any time."""
+
+
+def _sequence(bench: CheckerBench, commands: tuple[Micro, ...]) -> list[Timed]:
+    """Commands in their usual slots, far enough apart that no timing binds."""
+    first = bench.cycle + 10
+    return [
+        Timed(first + index * QUIET, int(micro.op in REGISTER_OPS), micro) for index, micro in enumerate(commands)
+    ]
+
+
+def _forbidden(config: Config) -> tuple[tuple[Violation, tuple[Micro, ...]], ...]:
+    return FORBIDDEN if config.timing.direct else FORBIDDEN + IN_MODE_ONLY
+
+
+@cocotb.test()
+async def forbidden_sequences(dut: Any) -> None:
+    """Each is reported once, with its code, at its last command."""
+    bench = CheckerBench(dut)
+    await bench.begin()
+    for code, commands in _forbidden(bench.config):
+        sequence = _sequence(bench, commands)
+        said = await bench.compare(sequence, f"{code.name}")
+        assert said == [(sequence[-1].cycle, code)], f"{[micro.op.name for micro in commands]}: {said}"
+
+
+@cocotb.test()
+async def allowed_sequences(dut: Any) -> None:
+    """Nothing is said."""
+    bench = CheckerBench(dut)
+    await bench.begin()
+    for commands in ALLOWED + (DIRECT if bench.config.timing.direct else ()):
+        said = await bench.compare(_sequence(bench, commands), "allowed")
+        assert said == [], f"{[micro.op.name for micro in commands]}"
+
+
+@cocotb.test()
+async def mixed_rows(dut: Any) -> None:
+    """All-bank PIM commands want rows opened by ACTAB, in every bank."""
+    bench = CheckerBench(dut)
+    await bench.begin()
+    everywhere = tuple(Micro(Op.ACT, bank=bank, row=2) for bank in range(bench.config.geometry.banks))
+    for command in (MACAB, EWMUL, WRBK):
+        sequence = _sequence(bench, (*everywhere, command))
+        assert await bench.compare(sequence, "rows by ACT") == [(sequence[-1].cycle, Violation.PIM_ROW)]
+        sequence = _sequence(bench, (ACTAB, PRE, command))
+        assert await bench.compare(sequence, "one closed") == [(sequence[-1].cycle, Violation.ROW_CLOSED)]
+        sequence = _sequence(bench, (ACTAB, PRE, ACT, command))
+        assert await bench.compare(sequence, "one by ACT") == [(sequence[-1].cycle, Violation.PIM_ROW)]
+
+
+@cocotb.test()
+async def activation_window(dut: Any) -> None:
+    """Four activations in tFAW; the fifth is refused one cycle before the window ends, accepted at its end."""
+    bench = CheckerBench(dut)
+    await bench.begin()
+    config = bench.config
+    window = config.timing.faw_cycles
+    rules = {rule.rule.name: rule.cycles for rule in config.timing.rules}
+    gap = max(rules["tRRDS"], rules["tRRDL"])
+    assert 4 * gap < window, "tRRD alone spreads five activations over the window"
+    for fifth, said in ((window - 1, [Violation.FAW]), (window, [])):
+        first = bench.cycle + 10
+        cycles = [first + gap * index for index in range(4)] + [first + fifth]
+        sequence = [
+            Timed(cycle, 0, Micro(Op.ACT, bank=bank, row=1)) for bank, cycle in enumerate(cycles)
+        ]
+        assert [code for _, code in await bench.compare(sequence, "tFAW")] == said
+
+
+@cocotb.test()
+async def command_bus(dut: Any) -> None:
+    """Slot 1 is for register commands; one register command and one data write in a cycle."""
+    bench = CheckerBench(dut)
+    await bench.begin()
+    opened = _sequence(bench, (ACT,)) if bench.config.timing.direct else _sequence(bench, (IN,))
+    await bench.drive(opened)
+    await bench.idle(QUIET)
+    if bench.config.timing.direct:
+        both = [Timed(bench.cycle + 1, 0, WR), Timed(bench.cycle + 1, 1, WRGB)]
+        await bench.drive(both)
+        await bench.idle(2)
+        assert [report.code for report in bench.take()] == [RULE_OF_WRITES]
+    else:
+        both = [Timed(bench.cycle + 1, 0, WRBIAS), Timed(bench.cycle + 1, 1, RDMAC)]
+        await bench.drive(both)
+        await bench.idle(2)
+        assert [report.code for report in bench.take()], "two register commands in one cycle"
+    await bench.clear()
+    for micro in (ACT, PREA, REFAB):
+        await bench.drive([Timed(bench.cycle + 1, 1, micro)])
+        await bench.idle(2)
+        assert [report.code for report in bench.take()] == [Violation.COMMAND_BUS], micro
+        await bench.clear()
+
+
+RULE_OF_WRITES = next(index for index, rule in enumerate(RULES) if rule.name == "tCCDwr")
+
+
+@cocotb.test()
+async def operands(dut: Any) -> None:
+    """Opcodes and operands that the device does not have."""
+    bench = CheckerBench(dut)
+    await bench.begin()
+    geometry = bench.config.geometry
+
+    async def say(slot: int, op: int, bank: int = 0, row: int = 0, column: int = 0) -> list[int]:
+        dut.bank0.value, dut.row0.value = bank, row
+        dut.column0.value = dut.column1.value = column
+        (dut.op0 if slot == 0 else dut.op1).value = op
+        await bench.edge()
+        dut.op0.value = dut.op1.value = 0
+        await bench.idle(2)
+        codes = [report.code for report in bench.take()]
+        await bench.clear()
+        return codes
+
+    for op in range(max(Op) + 1, 32):
+        assert await say(0, op) == [Violation.OPERAND], op
+        assert await say(1, op) == [Violation.COMMAND_BUS], op
+    for op in (Op.ACT4, Op.MAC4B):
+        assert Violation.OPERAND in await say(0, op), op.name
+    for op in (Op.ACT, Op.ACTAB):
+        assert await say(0, op, row=geometry.rows - 1) == []
+        assert await say(0, op, row=geometry.rows) == [Violation.OPERAND], op.name
+    functions = geometry.rows - geometry.weight_rows
+    assert await say(0, Op.ACTAF, row=functions - 1) == []
+    assert await say(0, Op.ACTAF, row=functions) == [Violation.OPERAND]
+    if geometry.columns < 64 and bench.config.timing.direct:
+        assert await say(1, Op.WRGB, column=geometry.columns - 1) == []
+        assert await say(1, Op.WRGB, column=geometry.columns) == [Violation.OPERAND]
+    if geometry.banks < 16:
+        assert await say(0, Op.ACT, bank=geometry.banks) == [Violation.OPERAND]
+
+
+@cocotb.test()
+async def refresh_deadline(dut: Any) -> None:
+    """A REFAB on the last cycle of the limit is in time, one cycle later is not; without refresh nothing is said."""
+    bench = CheckerBench(dut)
+    await bench.begin(refresh=True)
+    limit = bench.config.timing.refresh_limit
+    await bench.drive([Timed(limit, 0, REFAB)])
+    await bench.idle(2)
+    assert not bench.take(), "the first refresh was in time"
+    await bench.drive([Timed(2 * limit, 0, REFAB)])
+    await bench.idle(2)
+    assert not bench.take(), "the second refresh was in time"
+    await bench.drive([Timed(3 * limit + 1, 0, REFAB)])
+    await bench.idle(2)
+    assert [report.code for report in bench.take()] == [Violation.REFRESH_LATE]
+    dut.refresh.value = 0
+    await bench.idle(2 * limit)
+    assert not bench.take()

@@ -1,0 +1,121 @@
+"""The RTL checker against the golden one, cycle by cycle, on random streams of commands."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+import cocotb
+
+from pim_model.checker import Checker, describe
+from pim_model.spec.geometry import TABLE_ROWS
+from pim_model.spec.micro import FOUR_BANKS, ONE_BANK, REGISTER_OPS, Micro
+from pim_model.spec.micro import MicroOp as Op
+from sim.bench.checker_bench import CheckerBench, Timed
+
+COMMANDS = 2500
+
+_OPS = [op for op in Op if op is not Op.NOP and op not in FOUR_BANKS]
+_SLOT0 = [op for op in _OPS if op not in REGISTER_OPS]
+
+
+class RandomStream:
+    """Random commands, each as early as the golden checker allows, a cycle before that, or at any time.
+
+    Most follow from the state, so that legal sequences get long; some are drawn from all there are.
+    """
+
+    def __init__(self, bench: CheckerBench, rng: random.Random) -> None:
+        self._rng = rng
+        self._geometry = bench.config.geometry
+        self._direct = bench.config.timing.direct
+        self.checker = Checker(bench.config, refresh=False)
+        self.codes: Counter[int] = Counter()
+
+    def make(self, start: int, count: int) -> tuple[list[Timed], dict[int, set[int]]]:
+        """Commands from cycle ``start`` on, and what the golden checker finds, by cycle."""
+        rng, place = self._rng, (start, 0)
+        commands: list[Timed] = []
+        found: dict[int, set[int]] = {}
+        for _ in range(count):
+            micro = self._command()
+            slot = int(micro.op in REGISTER_OPS)
+            cycle = self._moment(micro, slot, place)
+            findings = self.checker.issue(cycle, slot, micro)
+            if findings:
+                found.setdefault(cycle, set()).update(findings)
+                self.codes.update(findings)
+            commands.append(Timed(cycle, slot, micro))
+            place = (cycle + slot, 1 - slot)
+            if rng.random() < 0.01:
+                place = (place[0] + rng.randrange(200), 0)
+        return commands, found
+
+    def _moment(self, micro: Micro, slot: int, place: tuple[int, int]) -> int:
+        """A cycle from ``place`` (cycle, first free slot) on."""
+        first = place[0] + (slot < place[1])
+        kind = self._rng.random()
+        if kind < 0.15:
+            return first + self._rng.randrange(12)
+        legal = first
+        while self.checker.probe(legal, slot, micro) and legal < first + 150:
+            legal += 1
+        if legal == first + 150:  # waiting does not help
+            return first + self._rng.randrange(4)
+        return max(first, legal - (kind < 0.3))
+
+    def _command(self) -> Micro:
+        rng, geometry = self._rng, self._geometry
+        op = rng.choice(_OPS) if rng.random() < 0.1 else self._likely()
+        return Micro(
+            op,
+            bank=rng.randrange(min(geometry.banks, 6)) if op in ONE_BANK else 0,
+            row=rng.randrange(TABLE_ROWS if op is Op.ACTAF else 4) if op in (Op.ACT, Op.ACTAB, Op.ACTAF) else 0,
+            column=rng.randrange(3) if op not in (Op.WRBIAS, Op.RDMAC, Op.RDAF) else 0,
+        )
+
+    def _likely(self) -> Op:
+        """A command that the state may well allow."""
+        state = self.checker._state  # what the golden checker takes the banks for
+        rng = self._rng
+        if state._register_mode:
+            return rng.choice((Op.WRGB, Op.WRBIAS, Op.RDMAC, Op.RDAF, Op.TMOD_OUT))
+        openers = {by for by in state._opened_by if by}
+        register = [Op.WRGB, Op.WRGB, Op.WRBIAS, Op.RDMAC, Op.RDAF] if self._direct else []
+        if not openers:
+            return rng.choice((Op.ACT, Op.ACT, Op.ACTAB, Op.ACTAF, Op.REFAB, Op.REFPB, Op.TMOD_IN, Op.PRE, *register))
+        if openers == {Op.ACTAF}:
+            return rng.choice((Op.AF, Op.WRBK, Op.PREA, *register))
+        if Op.ACTAB in openers:
+            return rng.choice(
+                (Op.MACAB, Op.MACAB, Op.MACSB, Op.EWMUL, Op.RDCP, Op.WRCP, Op.WRBK, Op.PREA, *register)
+            )
+        return rng.choice((Op.ACT, Op.ACT, Op.RD, Op.RD, Op.WR, Op.PRE, Op.PREA, Op.MACSB, Op.REFPB, *register))
+
+
+@cocotb.test()
+async def random_stream(dut: Any) -> None:
+    """The same verdict in every cycle; where it is a violation, one that the golden checker finds too, the lowest."""
+    bench = CheckerBench(dut)
+    await bench.begin()
+    stream = RandomStream(bench, bench.rng("stream"))
+    clean = 0
+    for _ in range(bench.rounds):
+        commands, found = stream.make(bench.cycle + 10, COMMANDS)
+        await bench.drive(commands)
+        await bench.idle(2)
+        said = {report.cycle: report.code for report in bench.take()}
+        for cycle in sorted(found.keys() | said.keys()):
+            wanted = sorted(found.get(cycle, ()))
+            near = [command for command in commands if cycle - 40 <= command.cycle <= cycle]
+            history = ", ".join(f"{c.cycle}.{c.slot} {c.micro}" for c in near)
+            shown = f"cycle {cycle}: golden {[describe(code) for code in wanted]}, after {history}"
+            assert cycle in said, f"the RTL checker misses a violation; {shown}"
+            assert wanted, f"the RTL checker reports {describe(said[cycle])} where there is none; {shown}"
+            assert said[cycle] == wanted[0], f"the RTL checker reports {describe(said[cycle])}; {shown}"
+        clean += len({command.cycle for command in commands} - found.keys())
+    cocotb.log.info("%d cycles with legal commands; findings: %s", clean,
+                    {describe(code): count for code, count in sorted(stream.codes.items())})  # fmt: skip
+    assert clean > 0.4 * COMMANDS * bench.rounds, "hardly a command was legal"
+    assert len(stream.codes) > 20, f"few rules were broken: {stream.codes}"

@@ -1,0 +1,150 @@
+"""The RTL's commands are the golden schedule's, cycle for cycle, and the golden checker finds them legal.
+
+The golden schedule places every command at its earliest legal cycle, so equality says that the RTL is legal and
+wastes no cycle.
+"""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from pim_model.checker import Checker
+from pim_model.schedule import Placed, place
+from pim_model.spec.config import config
+from pim_model.spec.macro import MatVec
+from pim_model.spec.micro import ONE_BANK, Micro, MicroOp
+from pim_model.spec.registers import Control, Reg, macro_word
+from pim_model.spec.timing import TIMINGS
+from sim.build import library
+from sim.native import NativeSimulation
+
+pytestmark = pytest.mark.verilator
+
+_OUTPUT, _BIAS = 8192, 12288
+_SHAPES = [(1, 1, 1), (8, 128, 1), (9, 129, 1), (20, 300, 1), (8, 16, 3), (30, 200, 2), (33, 513, 1)]
+_WITH_ROW = {MicroOp.ACT, MicroOp.ACTAB, MicroOp.ACTAF}
+_WITH_COLUMN = {MicroOp.RD, MicroOp.WR, MicroOp.WRGB, MicroOp.MACAB}
+
+
+@pytest.fixture(params=TIMINGS)
+def simulation(request: pytest.FixtureRequest) -> Iterator[NativeSimulation]:
+    preset = config("tiny", request.param)
+    with NativeSimulation(library(preset), preset) as opened:
+        opened.write_register(Reg.IRQ_ENABLE, 1)
+        yield opened
+
+
+def micro(record) -> Micro:
+    """A recorded command with the operands that its kind uses."""
+    op = MicroOp(int(record["op"]))
+    return Micro(
+        op,
+        bank=int(record["bank"]) if op in ONE_BANK else 0,
+        row=int(record["row"]) if op in _WITH_ROW else 0,
+        column=int(record["column"]) if op in _WITH_COLUMN else 0,
+    )
+
+
+def commands(simulation: NativeSimulation) -> list[list[Placed]]:
+    """What was recorded, by channel."""
+    trace = simulation.trace()
+    return [
+        [(int(r["cycle"]), int(r["slot"]), micro(r)) for r in trace[trace["channel"] == channel]]
+        for channel in range(simulation.config.geometry.channels)
+    ]
+
+
+def run(simulation: NativeSimulation, macro: MatVec) -> None:
+    for index, word in enumerate(macro.encode()):
+        simulation.write_register(macro_word(index), word)
+    simulation.write_register(Reg.MACRO_PUSH, 1)
+    assert simulation.wait_interrupt(100_000)
+    assert simulation.read_register(Reg.COMPLETION) >> 16 & 0xFF == 0
+    simulation.write_register(Reg.COMPLETION_POP, 1)
+
+
+def matvec(
+    rows: int, columns: int, tokens: int, *, bias: bool = False, function: int | None = None
+) -> MatVec:
+    return MatVec(
+        tag=1,
+        rows=rows,
+        columns=columns,
+        tokens=tokens,
+        weight_row=1,
+        input_offset=0,
+        output_offset=_OUTPUT,
+        bias_offset=_BIAS if bias else None,
+        function=function,
+    )
+
+
+def shifted(schedule: list[Placed], to: list[Placed]) -> list[Placed]:
+    """``schedule`` moved so that its first slot-0 command stands where that of ``to`` does."""
+    offset = next(c for c, slot, _ in to if slot == 0) - next(c for c, slot, _ in schedule if slot == 0)
+    return [(cycle + offset, slot, command) for cycle, slot, command in schedule]
+
+
+@pytest.mark.parametrize("function", [None, 0])
+@pytest.mark.parametrize("shape", _SHAPES)
+def test_rtl_is_the_golden_schedule(simulation, shape, function):
+    simulation.write_register(Reg.CONTROL, 0)
+    macro = matvec(*shape, function=function)
+    simulation.record(10_000)
+    run(simulation, macro)
+    simulation.idle(300)
+    golden = place(simulation.config, macro)
+    for channel, got in enumerate(commands(simulation)):
+        assert got == shifted(golden, got), f"channel {channel}"
+
+
+@pytest.mark.parametrize("shape", _SHAPES)
+def test_a_bias_costs_the_row_stream_nothing(simulation, shape):
+    """Each channel's bias is a word of its own, so the first buffer loads may come a cycle a channel later."""
+    simulation.write_register(Reg.CONTROL, 0)
+    macro = matvec(*shape, bias=True)
+    simulation.record(10_000)
+    run(simulation, macro)
+    simulation.idle(300)
+    golden = place(simulation.config, macro)
+    channels = simulation.config.geometry.channels
+    for got in commands(simulation):
+        expected = shifted(golden, got)
+        assert [entry for entry in got if entry[1] == 0] == [entry for entry in expected if entry[1] == 0]
+        late = [
+            (a[0] - b[0], a[2] == b[2])
+            for a, b in zip([e for e in got if e[1] == 1], [e for e in expected if e[1] == 1], strict=True)
+        ]
+        assert all(same and 0 <= cycles < channels for cycles, same in late), late
+
+
+def test_random_traffic_is_legal(simulation, seed):
+    """Reads, writes, macros and refreshes in random order: the golden checker finds nothing."""
+    rng = random.Random(f"{seed}/{simulation.config.timing_name}")
+    geometry = simulation.config.geometry
+    simulation.write_register(Reg.CONTROL, Control.REFRESH)
+    simulation.record(200_000)
+    for _ in range(120):
+        kind = rng.choice("rrrwwwm")
+        size = rng.choice((1, 32, 33, 300, 2000))
+        address = rng.randrange(geometry.memory_bytes - size)
+        if kind == "r":
+            simulation.read(address, size)
+        elif kind == "w":
+            simulation.write(address, rng.randbytes(size))
+        else:
+            rows, columns, tokens = rng.choice(_SHAPES)
+            run(
+                simulation,
+                matvec(rows, columns, tokens, bias=rng.random() < 0.5, function=rng.choice((None, 1))),
+            )
+        simulation.idle(rng.choice((0, 0, 3, 700)))
+    kinds = set()
+    for channel, got in enumerate(commands(simulation)):
+        checker = Checker(simulation.config, refresh=False)  # time before the recording is not known to it
+        for cycle, slot, command in got:
+            assert not checker.issue(cycle, slot, command), f"channel {channel}, cycle {cycle}: {command}"
+            kinds.add(command.op)
+    assert kinds >= {MicroOp.REFAB, MicroOp.RD, MicroOp.WR, MicroOp.PRE, MicroOp.ACT, MicroOp.AF}
+    assert simulation.read_register(Reg.VIOLATIONS) == 0
