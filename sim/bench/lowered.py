@@ -48,10 +48,17 @@ def tiles_of(lowering: Lowering) -> list[dict[str, int]]:
 
 def steps_of(lowering: Lowering, buffer: npt.NDArray[np.uint8], channel: int) -> list[dict[str, Any]]:
     """The register stream of one channel, one :class:`~hdl.layouts.RegisterStep` for each command."""
-    return [
-        {"kind": _KINDS[item.micro.op], "column": item.micro.column, "data": _data(lowering, item, buffer, channel)}
+    steps = [
+        {
+            "kind": _KINDS[item.micro.op],
+            "column": item.micro.column,
+            "data": _data(lowering, item, buffer, channel),
+            "final": 0,
+        }
         for item in lowering.register_stream()
     ]
+    steps[-1]["final"] = 1
+    return steps
 
 
 def _data(lowering: Lowering, item: Item, buffer: npt.NDArray[np.uint8], channel: int) -> int:

@@ -33,6 +33,7 @@ class _Step(NamedTuple):
     kind: RegisterKind
     column: int
     data: int
+    final: int
     mask: int
     """Bits of ``data`` that count."""
 
@@ -126,7 +127,7 @@ class PcuBench(Harness):
             if step.kind is RegisterKind.WRBIAS:
                 data &= banks  # lanes beyond the banks reach nothing
             column = int(step.column) if step.kind is RegisterKind.WRGB else 0
-            board.check(_Step(step.kind, column, data, mask))
+            board.check(_Step(step.kind, column, data, int(step.final), mask))
             self.models[index].step(step)
 
         return heard
@@ -212,8 +213,8 @@ def _expected_step(step: dict[str, Any], lowering: Lowering, item: Item, channel
     mask = (1 << 16 * lanes) - 1
     if lowering.macro.bias_offset is None:
         mask = -1
-    return _Step(step["kind"], step["column"], step["data"], mask)
+    return _Step(step["kind"], step["column"], step["data"], step["final"], mask)
 
 
 def _show_step(step: _Step) -> str:
-    return f"{step.kind.name} {step.column} {step.data:#x}"
+    return f"{step.kind.name} {step.column} {step.data:#x}{' final' if step.final else ''}"

@@ -7,12 +7,14 @@ from typing import Any
 
 import cocotb
 
+from pim_model.checker import describe
 from pim_model.spec.config import Config
 from pim_model.spec.errors import Violation
 from pim_model.spec.micro import REGISTER_OPS, Micro
 from pim_model.spec.micro import MicroOp as Op
 from pim_model.spec.timing_rules import RULES
 from sim.bench.checker_bench import QUIET, CheckerBench, Timed
+from sim.bench.checker_pairs import pairs
 
 ACT, ACTAB, ACTAF = Micro(Op.ACT, bank=1, row=2), Micro(Op.ACTAB, row=2), Micro(Op.ACTAF, row=3)
 RD, WR, PRE = Micro(Op.RD, bank=1, column=1), Micro(Op.WR, bank=1, column=1), Micro(Op.PRE, bank=1)
@@ -200,19 +202,58 @@ async def operands(dut: Any) -> None:
 
 @cocotb.test()
 async def refresh_deadline(dut: Any) -> None:
-    """A REFAB on the last cycle of the limit is in time, one cycle later is not; without refresh nothing is said."""
+    """The first REFAB on the last cycle of the limit is in time, one cycle later is not; nothing without refresh."""
+    for late in (0, 1):
+        bench = CheckerBench(dut)
+        await bench.begin(refresh=True)
+        limit = bench.config.timing.refresh_limit
+        await bench.drive([Timed(limit + late, 0, REFAB)])
+        await bench.idle(2)
+        assert [report.code for report in bench.take()] == [Violation.REFRESH_LATE] * late
+        dut.refresh.value = 0
+        await bench.idle(2 * limit)
+        assert not bench.take()
+
+
+@cocotb.test()
+async def refresh_distance(dut: Any) -> None:
+    """Between two REFABs too: the limit is the longest distance."""
     bench = CheckerBench(dut)
     await bench.begin(refresh=True)
     limit = bench.config.timing.refresh_limit
-    await bench.drive([Timed(limit, 0, REFAB)])
+    await bench.drive([Timed(cycle, 0, REFAB) for cycle in (100, 100 + limit)])
     await bench.idle(2)
-    assert not bench.take(), "the first refresh was in time"
-    await bench.drive([Timed(2 * limit, 0, REFAB)])
+    assert not bench.take(), "a refresh in time"
+    await bench.drive([Timed(100 + 2 * limit + 1, 0, REFAB)])
     await bench.idle(2)
-    assert not bench.take(), "the second refresh was in time"
-    await bench.drive([Timed(3 * limit + 1, 0, REFAB)])
+    assert [report.code for report in bench.take()] == [Violation.REFRESH_LATE], "one cycle beyond the limit"
+
+
+@cocotb.test()
+async def register_command_in_slot_0(dut: Any) -> None:
+    """A register command alone in slot 0 is legal, and binds what follows as one in slot 1 does."""
+    bench = CheckerBench(dut)
+    await bench.begin()
+    config = bench.config
+    for pair in (pair for pair in pairs(config) if pair.before.op in REGISTER_OPS or pair.after.op in REGISTER_OPS):
+        if pair.rule.cycles < 2:
+            continue
+        for early in (0, 1):
+            first = bench.cycle + 10
+            sequence = [Timed(first, 0, pair.before), Timed(first + pair.rule.cycles - early, 0, pair.after)]
+            await bench.compare(sequence, f"{pair}, in slot 0")
+
+
+@cocotb.test()
+async def judges_after_reset(dut: Any) -> None:
+    """A reset forgets the past: what it sees afterwards is judged as after power-on."""
+    bench = CheckerBench(dut)
+    await bench.begin()
+    for cycle in (10, 2_000):
+        await bench.drive([Timed(cycle, 0, ACT), Timed(cycle + 500, 0, PRE)])
+    bench = CheckerBench(dut)
+    await bench.begin()
+    early = [Timed(20, 0, ACTAB), Timed(21, 0, PRE)]  # within tRAS
+    await bench.drive(early)
     await bench.idle(2)
-    assert [report.code for report in bench.take()] == [Violation.REFRESH_LATE]
-    dut.refresh.value = 0
-    await bench.idle(2 * limit)
-    assert not bench.take()
+    assert [(report.cycle, describe(report.code)) for report in bench.take()] == [(21, "tRAS")]
