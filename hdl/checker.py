@@ -32,7 +32,8 @@ def _among(op, ops):
 class Checker(wiring.Component):
     """Watch a command bus; report every cycle in which a command breaks a rule.
 
-    Four-bank commands are reported as ``OPERAND``: this device has none.
+    Four-bank commands are reported as ``OPERAND``: this device has none. Refreshes of single banks do not count
+    against ``REFRESH_LATE``: this controller refreshes all banks.
 
     Members
     -------
@@ -157,23 +158,26 @@ class Checker(wiring.Component):
 
     def _column_history(self, m: Module, name: str, rule, longest: int):
         """The last few ``before`` commands with their buffer column; the distances are short."""
-        slot1 = bool(rule.before & REGISTER_OPS)
-        op, column = (self.op1, self.column1) if slot1 else (self.op0, self.column0)
+        in0, in1 = _among(self.op0, rule.before), _among(self.op1, rule.before)
         history = []
-        valid, place = _among(op, rule.before), column
+        valid, place = in0 | in1, Mux(in1, self.column1, self.column0)
         for age in range(1, longest):
-            next_valid, next_place = Signal(name=f"{name}_valid{age}"), Signal(6, name=f"{name}_column{age}")
-            m.d.sync += [next_valid.eq(valid), next_place.eq(place)]
-            history.append((age, next_valid, next_place))
-            valid, place = next_valid, next_place
+            older_valid, older_place = (
+                Signal(name=f"{name}_valid{age}"),
+                Signal(6, name=f"{name}_column{age}"),
+            )
+            m.d.sync += [older_valid.eq(valid), older_place.eq(place)]
+            history.append((age, older_valid, older_place))
+            valid, place = older_valid, older_place
 
         def broken(timed):
-            after1 = bool(timed.rule.after & REGISTER_OPS)
-            op, column = (self.op1, self.column1) if after1 else (self.op0, self.column0)
-            recent = [(v & (p == column)) for age, v, p in history if age < timed.cycles]
-            if after1 and not slot1:  # slot 0 comes before slot 1 of the same cycle
-                recent.append(_among(self.op0, timed.rule.before) & (self.column0 == column))
-            return _among(op, timed.rule.after) & (sum(recent, Const(0, 1)) != 0)
+            def recent(column):
+                found = [valid & (place == column) for age, valid, place in history if age < timed.cycles]
+                return sum(found, Const(0, 1)) != 0
+
+            after0, after1 = _among(self.op0, timed.rule.after), _among(self.op1, timed.rule.after)
+            same_cycle = after1 & in0 & (self.column0 == self.column1)
+            return (after0 & recent(self.column0)) | (after1 & recent(self.column1)) | same_cycle
 
         return broken
 

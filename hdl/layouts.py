@@ -8,7 +8,21 @@ from amaranth.lib import data, enum
 from pim_model.spec.geometry import COLUMN_BYTES
 from pim_model.spec.macro import MACRO_WORDS
 
-__all__ = ["Completion", "Job", "MacroEntry", "RegisterKind", "RegisterStep", "Request", "Tile"]
+__all__ = [
+    "Completion",
+    "Job",
+    "MacroEntry",
+    "RegisterKind",
+    "RegisterStep",
+    "Request",
+    "Tile",
+    "index_range",
+]
+
+
+def index_range(count: int) -> range:
+    """Shape of an index below ``count``: at least one bit, since Verilog has no signal of none."""
+    return range(max(2, count))
 
 
 class Request(data.Struct):

@@ -84,6 +84,9 @@ class Scheduler(wiring.Component):
         mac_index = Signal(7)
         in_pim = Signal()
         in_mode = Signal()
+        #: The macro is over. The next one may want the channel before this one's last row is closed, but what was
+        #: accepted from the host in between goes first.
+        over = Signal()
         connect(m, flipped(self.steps), registers.steps)
         m.d.comb += [
             bank.op.eq(self.op0),
@@ -95,7 +98,7 @@ class Scheduler(wiring.Component):
             gates.op1.eq(self.op1),
             refresh.enable.eq(self.refresh),
             refresh.done.eq(self.op0 == MicroOp.REFAB),
-            registers.enable.eq(in_pim if timing.direct else in_mode),
+            registers.enable.eq((in_pim if timing.direct else in_mode) & self.pim_request & ~over),
             registers.result_space.eq(self.result_space),
             registers.tile.eq(tile),
             registers.tile_valid.eq(self.tiles.valid),
@@ -122,6 +125,11 @@ class Scheduler(wiring.Component):
             with m.If(ready):
                 m.d.comb += self.op0.eq(op)
             return ready
+
+        with m.If(self.quiet):
+            m.d.sync += over.eq(0)
+        with m.Elif(in_pim & ~self.pim_request):
+            m.d.sync += over.eq(1)
 
         with m.FSM(name="scheduler"):
             with m.State("NORMAL"):
@@ -168,9 +176,11 @@ class Scheduler(wiring.Component):
                     m.next = "ABORT"
                 with m.Elif(in_mode):
                     # Leave register mode when the row stream can go on, or when the macro is over.
-                    with m.If(registers.tile_ready | registers.finished):
+                    with m.If(registers.tile_ready | registers.finished | over):
                         with m.If(issue(MicroOp.TMOD_OUT)):
                             m.d.sync += in_mode.eq(0)
+                with m.Elif(over | ~self.pim_request):
+                    m.next = "NORMAL"
                 with m.Elif(refresh.due):
                     issue(MicroOp.REFAB)
                 with m.Elif((registers.tile_ready | timing.direct) & self.tiles.valid):
@@ -179,8 +189,6 @@ class Scheduler(wiring.Component):
                 with m.Elif(registers.pending & (not timing.direct)):
                     with m.If(issue(MicroOp.TMOD_IN)):
                         m.d.sync += in_mode.eq(1)
-                with m.Elif(~self.pim_request):
-                    m.next = "NORMAL"
 
             with m.State("MULTIPLY"):
                 m.d.comb += [in_pim.eq(1), self.column0.eq(mac_index)]

@@ -7,7 +7,7 @@ from amaranth import Array, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from hdl.layouts import Completion, MacroEntry
+from hdl.layouts import Completion, MacroEntry, index_range
 from pim_model.spec import registers as spec
 from pim_model.spec.config import Config
 from pim_model.spec.macro import MACRO_WORDS
@@ -67,7 +67,7 @@ class RegisterFile(wiring.Component):
                 "violation": In(1),
                 "violation_code": In(32),
                 "now": Out(64),
-                "count_channel": Out(range(config.geometry.channels)),
+                "count_channel": Out(index_range(config.geometry.channels)),
                 "count_op": Out(5),
                 "count": In(32),
             }

@@ -7,7 +7,7 @@ from amaranth import Array, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.layouts import Request
+from hdl.layouts import Request, index_range
 from hdl.stream import StreamFifo
 from pim_model.spec.config import Config
 
@@ -80,7 +80,7 @@ class DataWindow(wiring.Component):
         channels = config.geometry.channels
         address_shape = config.window_bits + 1  # a burst may run over the end of the window
         request = Signal(Request)
-        target = Signal(range(channels))
+        target = Signal(index_range(channels))
         want_write, want_read = Signal(), Signal()  # a beat for the memory waits for its channel
         write_granted, read_granted = Signal(), Signal()
 

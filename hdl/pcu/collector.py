@@ -4,7 +4,7 @@ from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.layouts import Job
+from hdl.layouts import Job, index_range
 from pim_model.spec.config import Config
 from pim_model.spec.geometry import COLUMN_BYTES
 
@@ -47,7 +47,7 @@ class Collector(wiring.Component):
         per_channel = 2 * banks
 
         busy = Signal()
-        token, group, channel = Signal(16), Signal(24), Signal(range(channels))
+        token, group, channel = Signal(16), Signal(24), Signal(index_range(channels))
         base, byte = Signal(16), Signal(21)
         rows_left = Signal(signed_range(geometry.outputs))
         last_group, last_token = group == job.groups - 1, token == job.tokens - 1

@@ -8,7 +8,7 @@ from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.layouts import Job, RegisterKind, RegisterStep
+from hdl.layouts import Job, RegisterKind, RegisterStep, index_range
 from pim_model.spec.config import Config
 from pim_model.spec.geometry import COLUMN_BYTES, LANES
 
@@ -53,7 +53,7 @@ class StepUnroller(wiring.Component):
 
         # --- address stage: which step comes next, and the word that it needs
         token, group, tile, column = Signal(16), Signal(24), Signal(24), Signal(6)
-        channel = Signal(range(channels))
+        channel = Signal(index_range(channels))
         input_base, input_word = Signal(16), Signal(16)
         bias_byte = Signal(21)
         last_tile, last_group, last_token = (

@@ -23,9 +23,9 @@ class Config:
     buffer_bytes : int
         Size of the activation buffer in the PCU (inputs, biases, results); a power of two, 1 KiB to 1 MiB.
     macro_queue : int
-        Macros that the PCU holds besides the running one; 1 to 64.
+        Macros that the PCU holds besides the running one; 2 to 64.
     completion_queue : int
-        Completions held until the host takes them; 1 to 64.
+        Completions held until the host takes them; 2 to 64.
     """
 
     name: str
@@ -42,8 +42,8 @@ class Config:
         if size & (size - 1) or not 1024 <= size <= 1 << 20:
             raise ValueError(f"buffer_bytes must be a power of two from 1024 to 1048576, not {size!r}")
         for field in ("macro_queue", "completion_queue"):
-            if not 1 <= getattr(self, field) <= 64:
-                raise ValueError(f"{field} must be from 1 to 64, not {getattr(self, field)!r}")
+            if not 2 <= getattr(self, field) <= 64:
+                raise ValueError(f"{field} must be from 2 to 64, not {getattr(self, field)!r}")
 
     @property
     def timing(self) -> Timing:

@@ -46,7 +46,9 @@ class ChannelModel:
         return not (self._tiles or self._steps or self.results)
 
     def _pump(self) -> None:
-        while (self._steps and self._try_step(self._steps[0])) or (self._tiles and self._try_tile(self._tiles[0])):
+        while (self._steps and self._try_step(self._steps[0])) or (
+            self._tiles and self._try_tile(self._tiles[0])
+        ):
             pass
 
     def _try_step(self, step: Any) -> bool:

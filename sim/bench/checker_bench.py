@@ -95,7 +95,7 @@ class CheckerBench(Harness):
         self.take()
 
     def expected(self, commands: Sequence[Timed]) -> list[tuple[int, int]]:
-        """What the golden checker says of a sequence from a quiet state: (cycle, lowest code) where it says anything."""
+        """What the golden checker says of a sequence from a quiet state: (cycle, lowest code) where it objects."""
         checker = Checker(self.config, refresh=False)
         found: dict[int, list[int]] = {}
         for cycle, slot, micro in commands:

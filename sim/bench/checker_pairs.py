@@ -23,9 +23,7 @@ _OPENER = {
 }
 """What opens the row that a command needs; others need closed banks."""
 
-_WITH_COLUMN = frozenset(
-    {Op.RD, Op.WR, Op.WRGB, Op.MACSB, Op.MACAB, Op.EWMUL, Op.RDCP, Op.WRCP, Op.WRBK}
-)
+_WITH_COLUMN = frozenset({Op.RD, Op.WR, Op.WRGB, Op.MACSB, Op.MACAB, Op.EWMUL, Op.RDCP, Op.WRCP, Op.WRBK})
 
 _OTHER_BANK = {Scope.BANK: 1, Scope.COLUMN: 1, Scope.GROUP: 2, Scope.CHANNEL: 5}
 """Bank of the second command, the first one's being 1: as far away as the scope reaches."""
@@ -39,7 +37,9 @@ class Pair(NamedTuple):
     after: Micro
 
     def __str__(self) -> str:
-        return f"{self.rule.rule.name}: {self.before.op.name} to {self.after.op.name}, {self.rule.cycles} cycles"
+        return (
+            f"{self.rule.rule.name}: {self.before.op.name} to {self.after.op.name}, {self.rule.cycles} cycles"
+        )
 
 
 def pairs(config: Config) -> Iterator[Pair]:

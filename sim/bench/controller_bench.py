@@ -67,7 +67,9 @@ class ControllerBench(Harness):
 
     def _requested(self, request: Any) -> None:
         """A request was accepted: what it reads, or what it writes, is settled now."""
-        assert int(self.dut.pim_request.value) == 0, "a normal request was accepted while a macro has the channel"
+        assert int(self.dut.pim_request.value) == 0, (
+            "a normal request was accepted while a macro has the channel"
+        )
         address = self.config.geometry.address(request.row, CHANNEL, request.bank, request.column)
         old = self.reference.read(address, COLUMN_BYTES)
         if not request.write:
@@ -101,7 +103,9 @@ class ControllerBench(Harness):
         await self.edge()  # whatever was accepted up to here goes before the macro
         await self.edge()
         expected = lane_results(self.config, macro, self.reference, self.buffer)[:, :, CHANNEL]
-        words = [expected[token, group] for token in range(macro.tokens) for group in range(expected.shape[1])]
+        words = [
+            expected[token, group] for token in range(macro.tokens) for group in range(expected.shape[1])
+        ]
         self.results.expect(*(int.from_bytes(word.astype("<u2").tobytes(), "little") for word in words))
         first = len(self.device.log)
         self.tiles.send(*tiles_of(lowering))

@@ -59,11 +59,19 @@ class Design:
 
     def inputs(self) -> list[str]:
         """Input ports of the unit, but for clock and reset."""
+        return [
+            name for direction, name in self._ports() if direction == "input" and name not in ("clk", "rst")
+        ]
+
+    def ports(self) -> list[str]:
+        """All ports of the unit."""
+        return [name for _, name in self._ports()]
+
+    def _ports(self) -> list[tuple[str, str]]:
         body = self.verilog().partition(f"module {self.unit}(")[2].partition("endmodule")[0]
         if not body:  # Yosys escapes names that are words of the language
             body = self.verilog().partition(f"module \\{self.unit} (")[2].partition("endmodule")[0]
-        names = re.findall(r"^ *input (?:\[\d+:0\] )?(\w+);", body, re.MULTILINE)
-        return [name for name in names if name not in ("clk", "rst")]
+        return re.findall(r"^ *(input|output) (?:\[\d+:0\] )?(\w+);", body, re.MULTILINE)
 
     def _elaborate(self) -> str:
         component = UNITS[self.unit](self.config)

@@ -69,7 +69,9 @@ class Harness:
     async def idle(self, cycles: int) -> None:
         """Let cycles pass without waking Python at each of them."""
         if cycles > 1:
-            await Timer((cycles - 1) * PERIOD_PS + PERIOD_PS // 2, unit="ps")  # between edges: no race with one
+            await Timer(
+                (cycles - 1) * PERIOD_PS + PERIOD_PS // 2, unit="ps"
+            )  # between edges: no race with one
         if cycles:
             await self._edge
 

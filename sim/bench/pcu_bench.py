@@ -83,7 +83,9 @@ class PcuBench(Harness):
             cocotb.start_soon(self._results(model, source))
         cocotb.start_soon(self._time())
         for word in range(self.config.buffer_words):
-            await self.host_write(word, self.buffer[word * COLUMN_BYTES : (word + 1) * COLUMN_BYTES].tobytes())
+            await self.host_write(
+                word, self.buffer[word * COLUMN_BYTES : (word + 1) * COLUMN_BYTES].tobytes()
+            )
 
     # ------------------------------------------------------------------------------------------------------ monitors
 

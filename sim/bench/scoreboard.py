@@ -46,5 +46,7 @@ class Scoreboard:
 
     def finish(self, at_least: int = 1) -> None:
         """All came, and there were some."""
-        assert not self._expected, f"{self.name}: {len(self._expected)} did not come, first {self._show(self._expected[0])}"
+        assert not self._expected, (
+            f"{self.name}: {len(self._expected)} did not come, first {self._show(self._expected[0])}"
+        )
         assert self.matched >= at_least, f"{self.name}: {self.matched} items compared, fewer than {at_least}"

@@ -142,7 +142,9 @@ class StreamMonitor:
             valid = int(port.valid.value)
             if offered is not None and not (self._withdrawn and self._withdrawn()):
                 assert valid, f"{port.name}: an offer was withdrawn before cycle {port.bench.cycle}"
-                assert int(port.payload.value) == offered, f"{port.name}: an offer changed, cycle {port.bench.cycle}"
+                assert int(port.payload.value) == offered, (
+                    f"{port.name}: an offer changed, cycle {port.bench.cycle}"
+                )
             offered = None
             if not valid:
                 continue

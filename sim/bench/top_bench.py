@@ -10,8 +10,6 @@ import warnings
 from collections import deque
 from typing import Any
 
-import cocotb
-from cocotb.triggers import Edge
 from cocotbext.axi import AxiBurstType, AxiBus, AxiLiteBus, AxiLiteMaster, AxiMaster, AxiResp
 
 from pim_model.channel import Channel
@@ -136,7 +134,7 @@ class TopBench(Harness):
     async def wait_irq(self, cycles: int = 60_000) -> None:
         """Wait until the interrupt line is high."""
         while not int(self.dut.irq.value):
-            await self.within(cycles, Edge(self.dut.irq))
+            await self.within(cycles, self.dut.irq.value_change)
             await self.edge()
 
     async def complete(self, rng: random.Random) -> None:
@@ -171,7 +169,9 @@ class TopBench(Harness):
             assert self.cycle - last <= self.config.timing.refresh_limit, f"no refresh since cycle {last}"
             for op in MicroOp:
                 count = await self.read_register(command_counter(index, op))
-                assert count == channel.counts[op], f"channel {index}, {op.name}: {count}, not {channel.counts[op]}"
+                assert count == channel.counts[op], (
+                    f"channel {index}, {op.name}: {count}, not {channel.counts[op]}"
+                )
 
 
 WRAP, FIXED = AxiBurstType.WRAP, AxiBurstType.FIXED

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from pim_model.matvec import activate
 from pim_model.mapping.layout import gather, padded_columns
+from pim_model.matvec import activate
 from pim_model.numerics import activation, kernels
 from pim_model.numerics.bf16 import f32_to_bf16
 from pim_model.spec.config import Config

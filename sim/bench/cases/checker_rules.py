@@ -74,5 +74,10 @@ async def bare_edges(dut: Any) -> None:
     trivial = {rule.index for rule in bench.config.timing.rules if rule.cycles == 1}
     assert seen | trivial >= _rules(bench.config), f"not driven: {_rules(bench.config) - seen - trivial}"
     hidden = seen - named
-    cocotb.log.info("named: %d of %d; always behind another: %s", len(named), len(seen), ", ".join(map(describe, hidden)))
+    cocotb.log.info(
+        "named: %d of %d; always behind another: %s",
+        len(named),
+        len(seen),
+        ", ".join(map(describe, sorted(hidden))),
+    )
     assert len(named) > 0.7 * len(seen)

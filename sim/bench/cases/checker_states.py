@@ -46,7 +46,7 @@ FORBIDDEN: tuple[tuple[Violation, tuple[Micro, ...]], ...] = (
 """(code of the last command, sequence); all commands in their usual slot, long after each other."""
 
 IN_MODE_ONLY: tuple[tuple[Violation, tuple[Micro, ...]], ...] = tuple(
-    (Violation.REGISTER_MODE, way + (command,))
+    (Violation.REGISTER_MODE, (*way, command))
     for way in ((), (IN, OUT))
     for command in (WRGB, WRBIAS, RDMAC, RDAF)
 )
@@ -54,7 +54,25 @@ IN_MODE_ONLY: tuple[tuple[Violation, tuple[Micro, ...]], ...] = tuple(
 ALLOWED: tuple[tuple[Micro, ...], ...] = (
     (ACT, RD, WR, RD, PRE, ACT, PREA),
     (ACT, Micro(Op.ACT, bank=2, row=7), RD, PRE, PRE, REFPB, PREA, REFAB, ACTAB),
-    (PRE, PREA, PREA, ACTAB, MACAB, MACSB, EWMUL, RDCP, WRCP, WRBK, PREA, ACTAF, WRBK, AF, PRE, Micro(Op.PREA), ACT),
+    (
+        PRE,
+        PREA,
+        PREA,
+        ACTAB,
+        MACAB,
+        MACSB,
+        EWMUL,
+        RDCP,
+        WRCP,
+        WRBK,
+        PREA,
+        ACTAF,
+        WRBK,
+        AF,
+        PRE,
+        Micro(Op.PREA),
+        ACT,
+    ),
     (ACT, MACSB, RDCP, WRCP, RD, PREA),
     (IN, WRGB, WRBIAS, RDMAC, RDAF, OUT, IN, OUT, ACT),
     (ACT, PREA, IN, OUT, REFAB, REFPB, ACT),
@@ -72,7 +90,8 @@ def _sequence(bench: CheckerBench, commands: tuple[Micro, ...]) -> list[Timed]:
     """Commands in their usual slots, far enough apart that no timing binds."""
     first = bench.cycle + 10
     return [
-        Timed(first + index * QUIET, int(micro.op in REGISTER_OPS), micro) for index, micro in enumerate(commands)
+        Timed(first + index * QUIET, int(micro.op in REGISTER_OPS), micro)
+        for index, micro in enumerate(commands)
     ]
 
 
@@ -129,9 +148,7 @@ async def activation_window(dut: Any) -> None:
     for fifth, said in ((window - 1, [Violation.FAW]), (window, [])):
         first = bench.cycle + 10
         cycles = [first + gap * index for index in range(4)] + [first + fifth]
-        sequence = [
-            Timed(cycle, 0, Micro(Op.ACT, bank=bank, row=1)) for bank, cycle in enumerate(cycles)
-        ]
+        sequence = [Timed(cycle, 0, Micro(Op.ACT, bank=bank, row=1)) for bank, cycle in enumerate(cycles)]
         assert [code for _, code in await bench.compare(sequence, "tFAW")] == said
 
 
@@ -235,7 +252,9 @@ async def register_command_in_slot_0(dut: Any) -> None:
     bench = CheckerBench(dut)
     await bench.begin()
     config = bench.config
-    for pair in (pair for pair in pairs(config) if pair.before.op in REGISTER_OPS or pair.after.op in REGISTER_OPS):
+    for pair in (
+        pair for pair in pairs(config) if pair.before.op in REGISTER_OPS or pair.after.op in REGISTER_OPS
+    ):
         if pair.rule.cycles < 2:
             continue
         for early in (0, 1):

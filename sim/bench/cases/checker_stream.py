@@ -71,7 +71,9 @@ class RandomStream:
         return Micro(
             op,
             bank=rng.randrange(min(geometry.banks, 6)) if op in ONE_BANK else 0,
-            row=rng.randrange(TABLE_ROWS if op is Op.ACTAF else 4) if op in (Op.ACT, Op.ACTAB, Op.ACTAF) else 0,
+            row=rng.randrange(TABLE_ROWS if op is Op.ACTAF else 4)
+            if op in (Op.ACT, Op.ACTAB, Op.ACTAF)
+            else 0,
             column=rng.randrange(3) if op not in (Op.WRBIAS, Op.RDMAC, Op.RDAF) else 0,
         )
 
@@ -84,14 +86,18 @@ class RandomStream:
         openers = {by for by in state._opened_by if by}
         register = [Op.WRGB, Op.WRGB, Op.WRBIAS, Op.RDMAC, Op.RDAF] if self._direct else []
         if not openers:
-            return rng.choice((Op.ACT, Op.ACT, Op.ACTAB, Op.ACTAF, Op.REFAB, Op.REFPB, Op.TMOD_IN, Op.PRE, *register))
+            return rng.choice(
+                (Op.ACT, Op.ACT, Op.ACTAB, Op.ACTAF, Op.REFAB, Op.REFPB, Op.TMOD_IN, Op.PRE, *register)
+            )
         if openers == {Op.ACTAF}:
             return rng.choice((Op.AF, Op.WRBK, Op.PREA, *register))
         if Op.ACTAB in openers:
             return rng.choice(
                 (Op.MACAB, Op.MACAB, Op.MACSB, Op.EWMUL, Op.RDCP, Op.WRCP, Op.WRBK, Op.PREA, *register)
             )
-        return rng.choice((Op.ACT, Op.ACT, Op.RD, Op.RD, Op.WR, Op.PRE, Op.PREA, Op.MACSB, Op.REFPB, *register))
+        return rng.choice(
+            (Op.ACT, Op.ACT, Op.RD, Op.RD, Op.WR, Op.PRE, Op.PREA, Op.MACSB, Op.REFPB, *register)
+        )
 
 
 @cocotb.test()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import cocotb
@@ -61,7 +62,7 @@ async def row_hits_stream(dut: Any) -> None:
     await bench.within(5_000, cocotb.start_soon(_settle(bench)))
     for op in (Op.RD, Op.WR):
         cycles = [entry.cycle for entry in bench.device.log if entry.micro.op is op]
-        assert [b - a for a, b in zip(cycles, cycles[1:], strict=False)] == [gap] * 31, f"{op.name}: {cycles}"
+        assert [b - a for a, b in pairwise(cycles)] == [gap] * 31, f"{op.name}: {cycles}"
     bench.finish()
 
 
@@ -100,7 +101,9 @@ async def abort(dut: Any) -> None:
         inside += int(dut.quiet.value) == 0
         await bench.within(2_000, cocotb.start_soon(_abort(bench)))
         bench.requests.send(*(bench.random_request(rng) for _ in range(rng.randrange(1, 6))))
-        await bench.within(60_000, cocotb.start_soon(bench.run_macro(random_macro(rng, bench.config, tag, 4))))
+        await bench.within(
+            60_000, cocotb.start_soon(bench.run_macro(random_macro(rng, bench.config, tag, 4)))
+        )
         await bench.within(60_000, cocotb.start_soon(_settle(bench)))
     assert inside, "no abort met a running macro"
     bench.requests.send({**bench.random_request(rng), "write": 0})

@@ -23,7 +23,7 @@ async def macros(dut: Any) -> None:
     rng = bench.rng("macros")
     host = cocotb.start_soon(_host(bench))
     wrong = 0
-    for tag in range(MACROS * bench.rounds):
+    for _ in range(MACROS * bench.rounds):
         macro = random_macro(rng, bench.config, rng.getrandbits(16), reserved=HOST_BYTES)
         bad = rng.random() < 0.4
         wrong += bad

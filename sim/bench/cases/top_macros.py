@@ -33,7 +33,10 @@ async def _traffic(bench: TopBench) -> None:
         first, end = rng.choice(
             (
                 (geometry.address(geometry.table_row(7)), geometry.memory_bytes),
-                (config.buffer_base + config.buffer_bytes - HOST_BYTES, config.buffer_base + config.buffer_bytes),
+                (
+                    config.buffer_base + config.buffer_bytes - HOST_BYTES,
+                    config.buffer_base + config.buffer_bytes,
+                ),
             )
         )
         address = rng.randrange(first, end - size)

@@ -33,7 +33,9 @@ async def any_bytes(dut: Any) -> None:
 
 async def _worker(bench: TopBench, rng: random.Random, first: int, end: int) -> None:
     for _ in range(ACCESSES * bench.rounds):
-        size = rng.choice((1, 2, 31, 32, 33, rng.randrange(1, 100), rng.randrange(1, 700), rng.randrange(1, 2500)))
+        size = rng.choice(
+            (1, 2, 31, 32, 33, rng.randrange(1, 100), rng.randrange(1, 700), rng.randrange(1, 2500))
+        )
         size = min(size, end - first)
         # Both ends of the range as often as its middle.
         address = rng.choice((first, end - size, rng.randrange(first, end - size + 1)))

@@ -82,9 +82,15 @@ async def absent_offsets(dut: Any) -> None:
     there = _offsets(bench)
     await bench.write_register(Reg.IRQ_ENABLE, 2)
     holes = sorted(set(range(0, 0x1000, 4)) - there.keys())
-    holes = rng.sample(holes, 25) + [0x0C, 0x2C, 0x3C, 0x58, 0xA8, 0xCC, 0x0FFC]
+    holes = [*rng.sample(holes, 25), 0x0C, 0x2C, 0x3C, 0x58, 0xA8, 0xCC, 0x0FFC]
     end = command_counter(bench.config.geometry.channels, MicroOp.NOP)
-    holes += [end, end + 4, 0xFFFC, command_counter(0, max(MicroOp)) + 4, command_counter(1, max(MicroOp)) + 24]
+    holes += [
+        end,
+        end + 4,
+        0xFFFC,
+        command_counter(0, max(MicroOp)) + 4,
+        command_counter(1, max(MicroOp)) + 24,
+    ]
     for offset in holes:
         assert await bench.try_read(offset) == (0, AxiResp.SLVERR), f"read of {offset:#x}"
         assert await bench.try_write(offset, rng.randbytes(4)) == AxiResp.SLVERR, f"write of {offset:#x}"

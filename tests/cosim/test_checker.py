@@ -1,0 +1,54 @@
+"""The RTL checker: every rule on its edge, every state code, random streams against the golden checker."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cosim.bench import bench
+
+pytestmark = pytest.mark.cosim
+
+TIMINGS = pytest.mark.parametrize("timing", ["ianus_ck", "aim_simulator"])
+
+# Four bank groups and full rows: with one group, tWTRL hides tWTRS and tRRDL tRRDS.
+CONFIG = "ianus"
+
+
+@TIMINGS
+@pytest.mark.parametrize("test", ["legal_edges", "bare_edges"])
+def test_rules(test: str, timing: str, seed: int) -> None:
+    bench("checker", "checker_rules", test, timing=timing, seed=seed, name=CONFIG)
+
+
+@TIMINGS
+@pytest.mark.parametrize(
+    "test",
+    [
+        "forbidden_sequences",
+        "allowed_sequences",
+        "mixed_rows",
+        "activation_window",
+        "command_bus",
+        "operands",
+        "refresh_deadline",
+        pytest.param(
+            "refresh_distance",
+            marks=pytest.mark.xfail(reason="the RTL accepts tREFI limit + 1 between two REFABs"),
+        ),
+        pytest.param(
+            "register_command_in_slot_0",
+            marks=pytest.mark.xfail(reason="the RTL's column rules see register commands in slot 1 only"),
+        ),
+        pytest.param(
+            "judges_after_reset",
+            marks=pytest.mark.xfail(reason="the RTL's stamps by bank survive a reset, its clock does not"),
+        ),
+    ],
+)
+def test_states(test: str, timing: str, seed: int) -> None:
+    bench("checker", "checker_states", test, timing=timing, seed=seed, name=CONFIG)
+
+
+@TIMINGS
+def test_random_stream(timing: str, seed: int) -> None:
+    bench("checker", "checker_stream", "random_stream", timing=timing, seed=seed, name=CONFIG)
