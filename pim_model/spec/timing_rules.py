@@ -116,6 +116,7 @@ _ROWS: tuple[tuple[str, Scope, tuple[Op, ...], tuple[Op, ...], str, str], ...] =
     ("tMODWR",       C, (Op.WRGB, Op.WRBIAS),         (Op.TMOD_OUT,),                "WLREG + BL",               "D: the write's data has arrived before the mode changes"),
     ("tMODRD",       C, RESULTS,                      (Op.TMOD_OUT,),                "RLREG + BL",               "D: the read's data has left before the mode changes"),
     ("tRPmod",       C, PRES,                         (Op.TMOD_IN,),                 "tPPD",                     "R: no row open; one command before"),
+    ("tRFCmod",      C, REFS,                         (Op.TMOD_IN,),                 "tRFCab",                   "D: as a mode register set, a mode change waits for the refresh"),
 )
 
 RULES: tuple[Rule, ...] = tuple(

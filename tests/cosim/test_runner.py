@@ -10,7 +10,8 @@ import pytest
 from pim_model.buildcache import build_root
 from pim_model.spec.config import config
 from sim.bench.designs import Design
-from sim.bench.runner import CosimError, Result, build, run
+from sim.bench.runner import CosimError, Result, run
+from sim.bench.verilate import build
 
 pytestmark = pytest.mark.cosim
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cosim.bench import bench
+from tests.cosim.conftest import Bench
 
 pytestmark = pytest.mark.cosim
 
 
 @pytest.mark.parametrize("test", ["any_bytes", "refused"])
-def test_memory(test: str, seed: int) -> None:
-    bench("top", "top_memory", test, timing="ianus_ck", seed=seed)
+def test_memory(test: str, bench: Bench) -> None:
+    bench("top", "top_memory", test)
 
 
 @pytest.mark.parametrize("test", ["reset_values", "access_rules", "absent_offsets", "partial_writes"])
-def test_registers(test: str, seed: int) -> None:
-    bench("top", "top_registers", test, timing="ianus_ck", seed=seed)
+def test_registers(test: str, bench: Bench) -> None:
+    bench("top", "top_registers", test)
 
 
 @pytest.mark.parametrize(
@@ -31,5 +31,5 @@ def test_registers(test: str, seed: int) -> None:
         ),
     ],
 )
-def test_macros(test: str, seed: int) -> None:
-    bench("top", "top_macros", test, timing="ianus_ck", seed=seed)
+def test_macros(test: str, bench: Bench) -> None:
+    bench("top", "top_macros", test)

@@ -107,6 +107,7 @@ CLOCKS: dict[str, tuple[int, int, int, int]] = {
     "tMODWR": (7, 7, 3, 7),
     "tMODRD": (11, 11, 2, 11),
     "tRPmod": (2, 2, 2, 2),
+    "tRFCmod": (240, 240, 240, 240),
 }
 
 PRESETS = ("ianus_ck", "ianus_printed", "aim_simulator", "fpga_controller")
