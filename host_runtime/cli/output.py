@@ -38,7 +38,7 @@ class Output:
         table = Table(title=title, title_justify="left", show_header=bool(columns))
         for column in columns or ("", ""):
             table.add_column(column, overflow="fold")
-        lines = [(name, str(value)) for name, value in rows.items()] if isinstance(rows, dict) else rows
+        lines = [(name, _text(value)) for name, value in rows.items()] if isinstance(rows, dict) else rows
         for line in lines:
             table.add_row(*line)
         self.console.print(table)
@@ -84,6 +84,12 @@ class Output:
         finally:
             if started:
                 progress.stop()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number}" for name, number in value.items())
+    return str(value)
 
 
 def quantity(value: float, unit: str) -> str:
