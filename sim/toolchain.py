@@ -13,6 +13,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -90,6 +91,8 @@ def environment() -> dict[str, str]:
     overrides = {
         "CXX": compiler(),
         "LINK": compiler(),
+        "AR": "ar",
+        "PYTHON3": sys.executable,  # a Debian has no plain `python`
         "CFG_CXXFLAGS_PCH_I": "-include",
         "CFG_CXXFLAGS_STD": STANDARD,
         "CFG_CXXFLAGS_STD_NEWEST": STANDARD,
