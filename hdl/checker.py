@@ -69,7 +69,8 @@ class Checker(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        self._now = Signal(_STAMP_BITS, init=_LONG_AGO)
+        # A reset does not restart time: the stamps in memories outlive it.
+        self._now = Signal(_STAMP_BITS, init=_LONG_AGO, reset_less=True)
         m.d.sync += self._now.eq(self._now + 1)
         found = [*self._timing(m), *self._state(m), *self._windows(m), *self._bus(m)]
         found.sort(key=lambda pair: pair[1])
@@ -249,7 +250,9 @@ class Checker(wiring.Component):
 
         since = Signal(range(timing.refresh_limit + 1))
         late = since == timing.refresh_limit
-        with m.If(~self.refresh | (self.op0 == MicroOp.REFAB) | late):
+        with m.If(self.op0 == MicroOp.REFAB):
+            m.d.sync += since.eq(1)
+        with m.Elif(~self.refresh | late):
             m.d.sync += since.eq(0)
         with m.Else():
             m.d.sync += since.eq(since + 1)

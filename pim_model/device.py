@@ -212,8 +212,8 @@ class Device:
         if offset % 4 == 0:
             if Reg.MACRO_WORD0 <= offset < Reg.MACRO_WORD0 + 4 * MACRO_WORDS:
                 return Reg.MACRO_WORD0, (offset - Reg.MACRO_WORD0) // 4
-            end = Reg.COMMANDS + registers.COMMAND_STRIDE * self.config.geometry.channels
-            if Reg.COMMANDS <= offset < end:
+            channel, place = divmod(offset - Reg.COMMANDS, registers.COMMAND_STRIDE)
+            if 0 <= channel < self.config.geometry.channels and place // 4 <= max(MicroOp):
                 return Reg.COMMANDS, (offset - Reg.COMMANDS) // 4
             if offset in _BY_OFFSET:
                 return _BY_OFFSET[offset], 0

@@ -123,6 +123,8 @@ class RegisterFile(wiring.Component):
             m.d.sync += error.eq(1)
         with m.Elif(written(Reg.IRQ_STATUS) & value[1]):
             m.d.sync += [error.eq(0), overflow.eq(0)]
+        with m.If(written(Reg.CONTROL) & value[1]):
+            m.d.sync += [error.eq(0), overflow.eq(0)]
         m.d.comb += self.irq.eq((enable[0] & self.completions.valid) | (enable[1] & error))
 
         # --- reads, one cycle after the offset

@@ -66,7 +66,8 @@ class Control(IntFlag):
     REFRESH = 1
     """Refresh every tREFI. On after reset."""
     SOFT_RESET = 2
-    """Drop all macros and completions, close what a macro opened; reads as one until done."""
+    """Drop all macros and completions, clear OVERFLOW and interrupt causes, close what a macro opened; reads as one
+    until done."""
 
 
 class StatusBit(IntFlag):

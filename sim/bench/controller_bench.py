@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ class ControllerBench(Harness):
         """Reset, connect drivers and monitors, turn refresh on. ``flow``: random back-pressure."""
 
         def pause(name: str) -> Any:
-            return pauses(self.rng(f"pauses {name}")) if flow else pauses(self.rng("none"), 0.0)
+            return pauses(self.rng(f"pauses {name}")) if flow else repeat(False)
 
         await self.start()
         self.dut.refresh.value = 1

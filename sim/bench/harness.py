@@ -80,9 +80,9 @@ class Harness:
         return await with_timeout(awaitable, cycles * PERIOD_PS, "ps")
 
 
-def pauses(rng: random.Random, most: float = 0.9) -> Iterator[bool]:
+def pauses(rng: random.Random) -> Iterator[bool]:
     """Back-pressure: whether to pause in each cycle. Long stretches without, with some and with much of it."""
     while True:
-        chance = rng.choice((0.0, 0.0, 0.1, 0.5, most))
+        chance = rng.choice((0.0, 0.0, 0.1, 0.5, 0.9))
         for _ in range(rng.randrange(1, 100)):
             yield rng.random() < chance

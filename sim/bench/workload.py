@@ -162,7 +162,9 @@ def malformed(rng: random.Random, macro: MatVec, config: Config) -> tuple[int, .
         case 9:
             words[rng.choice((4, 5))] = rng.choice((config.buffer_bytes, 1 << 31, 0xFFFFFFE0))
         case 10:
-            words[5] = words[4]  # results over inputs
+            # Results over inputs or bias, or just before them.
+            operand = words[6] if macro.bias_offset is not None and rng.random() < 0.6 else words[4]
+            words[5] = max(0, operand - COLUMN_BYTES * rng.randrange(8))
         case 11:
             words[rng.choice((1, 2))] = 0xFFFFFF
     return tuple(words)

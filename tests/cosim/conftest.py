@@ -22,15 +22,13 @@ class Bench(Protocol):
 
 
 @pytest.fixture
-def bench(seed: int, request: pytest.FixtureRequest) -> Bench:
+def bench(seed: int) -> Bench:
     """Run a cocotb test; its failure names seed, log, waves and the command that repeats it."""
     rounds = int(os.environ.get(ROUNDS, "1"))
-    # A failure that is expected needs no waves, which would cost a build.
-    trace = request.node.get_closest_marker("xfail") is None
 
     def run_one(unit: str, module: str, test: str, *, timing: str = "ianus_ck", name: str = "tiny") -> None:
         design = Design(unit, config(name, timing))
-        result = run(design, module, test, seed=seed, rounds=rounds, trace_failure=trace)
+        result = run(design, module, test, seed=seed, rounds=rounds)
         print(f"{design} {test}: {result.seconds:.1f} s, seed {seed}, {rounds} rounds")
 
     return run_one

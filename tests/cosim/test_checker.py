@@ -31,18 +31,9 @@ def test_rules(test: str, timing: str, bench: Bench) -> None:
         "command_bus",
         "operands",
         "refresh_deadline",
-        pytest.param(
-            "refresh_distance",
-            marks=pytest.mark.xfail(reason="the RTL accepts tREFI limit + 1 between two REFABs"),
-        ),
-        pytest.param(
-            "register_command_in_slot_0",
-            marks=pytest.mark.xfail(reason="the RTL's column rules see register commands in slot 1 only"),
-        ),
-        pytest.param(
-            "judges_after_reset",
-            marks=pytest.mark.xfail(reason="the RTL's stamps by bank survive a reset, its clock does not"),
-        ),
+        "refresh_distance",
+        "register_command_in_slot_0",
+        "judges_after_reset",
     ],
 )
 def test_states(test: str, timing: str, bench: Bench) -> None:

@@ -9,6 +9,6 @@ from tests.cosim.conftest import Bench
 pytestmark = pytest.mark.cosim
 
 
-@pytest.mark.parametrize("test", ["macros", "each_status", "completions_wait"])
+@pytest.mark.parametrize("test", ["macros", "each_status", "borders", "completions_wait"])
 def test_pcu(test: str, bench: Bench) -> None:
     bench("pcu", "pcu", test)

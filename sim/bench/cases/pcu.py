@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import cocotb
 
 from pim_model.spec.errors import Status
 from pim_model.spec.geometry import COLUMN_BYTES
+from pim_model.spec.macro import MatVec
 from sim.bench.pcu_bench import PcuBench
 from sim.bench.workload import malformed, random_macro
 
@@ -57,6 +59,49 @@ async def each_status(dut: Any) -> None:
     await bench.within(5_000, cocotb.start_soon(bench.settle()))
     assert all(board.matched == 0 for board in (*bench.tiles, *bench.steps))
     bench.completions.finish(at_least=len(seen))
+
+
+@cocotb.test()
+async def borders(dut: Any) -> None:
+    """Operands that just fit and just do not: at the buffer's end, beside each other, below the table rows."""
+    bench = PcuBench(dut)
+    await bench.begin()
+    config, geometry = bench.config, bench.config.geometry
+    base = MatVec(
+        tag=1,
+        rows=geometry.outputs + 1,
+        columns=geometry.elements + 1,
+        tokens=2,
+        weight_row=0,
+        input_offset=4096,
+        output_offset=0,
+        bias_offset=8192,
+    )
+    inputs, results = base.tokens * base.input_stride, base.tokens * base.output_stride
+    word, end = COLUMN_BYTES, config.buffer_bytes
+    tiles = base.groups(config) * base.tiles(config)
+    cases: list[tuple[Status, dict[str, int]]] = []
+    for name, size, status in (
+        ("input_offset", inputs, Status.BUFFER_RANGE),
+        ("output_offset", results, Status.BUFFER_RANGE),
+        ("bias_offset", base.output_stride, Status.BUFFER_RANGE),
+    ):
+        cases += [(Status.OK, {name: end - size}), (status, {name: end - size + word})]
+    for first, size in ((4096, inputs), (8192, base.output_stride)):
+        cases += [(Status.OK, {"output_offset": place}) for place in (first - results, first + size)]
+        inside = (first - results + word, first, first + size - word)
+        cases += [(Status.OVERLAP, {"output_offset": place}) for place in inside]
+    cases += [
+        (Status.OK, {"weight_row": geometry.weight_rows - tiles}),
+        (Status.WEIGHT_RANGE, {"weight_row": geometry.weight_rows - tiles + 1}),
+    ]
+    for status, fields in cases:
+        words = replace(base, **fields).encode()
+        assert bench.status(words) is status, f"{fields}: the golden decoder says {bench.status(words).name}"
+        bench.push(words)
+    await bench.within(20_000 * len(cases), cocotb.start_soon(bench.settle()))
+    bench.completions.finish(at_least=len(cases))
+    await bench.finish()
 
 
 @cocotb.test()
