@@ -23,7 +23,7 @@ test: lint types  ## lint, format check, types, then all tests (WORKERS=2 at onc
 bench: $(VENV)/.stamp-demo  ## measure cycles and speed: `ianus bench`
 	@$(BIN)/ianus bench $(ARGS)
 
-ppl: $(VENV)/.stamp-demo  ## perplexity of GPT-2 on WikiText-2, through the runtime: `ianus ppl`
+ppl: $(VENV)/.stamp-demo  ## perplexity: make ppl ARGS="--model DIR --text FILE"
 	@$(BIN)/ianus ppl $(ARGS)
 
 lint: $(VENV)/.stamp-test  ## ruff check, and ruff format --check
@@ -39,7 +39,7 @@ types: $(VENV)/.stamp-test  ## mypy
 
 clean:  ## remove everything generated, but not the environment
 	rm -rf build dist
-	find $(CURDIR) -name __pycache__ -type d -not -path '$(CURDIR)/$(VENV)/*' -prune -exec rm -rf {} +
+	find . -path './$(VENV)' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean  ## remove the environment too
 	rm -rf $(VENV)
