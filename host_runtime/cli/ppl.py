@@ -27,6 +27,9 @@ __all__ = ["ppl"]
 
 NUMPY = "numpy"
 """Backend without PIM: the reference in numpy."""
+COMPARED = ("compared_predictions", "compared_logits", "mismatches")
+COMMAND = "command "
+"""Head of a command's name among the counts of an evaluation."""
 
 
 @click.command()
@@ -96,6 +99,10 @@ def ppl(
     """
     if precision == "fp32" and backend != NUMPY:
         raise click.UsageError("--precision fp32 needs --backend numpy: PIM memory computes in BF16")
+    if precision == "fp32" and compare is not None:
+        raise click.UsageError(
+            f"--compare {compare} needs --precision bf16: it compares the bits of BF16 logits"
+        )
     if compare is not None and backend == compare:
         raise click.UsageError(f"--compare {compare} needs another --backend than {compare}")
     output = Output(json_path)
@@ -110,6 +117,7 @@ def ppl(
         "config": config_name,
         "timing": timing_name,
         "numerics": numerics,
+        "compare": "nothing" if compare is None else f"{compare}, {compare_first} predictions",
     }
     with ExitStack() as stack:
         with output.building() as progress:
@@ -118,18 +126,24 @@ def ppl(
             )
         run = Perplexity(machine.model, ids, limit=tokens, batch=batch, settings=settings)
         run.state = state or build_root() / "ppl" / f"{digest(repr(sorted(run.identity().items())))}.json"
+        stack.enter_context(run.locked())
         if no_resume:
-            run.state.unlink(missing_ok=True)
+            run.discard()
         comparison = None
         if compare is not None:
             with Machine.open(compare, shape, numerics, checkpoint, precision) as golden:
                 expected = golden_logits(golden.model, run, min(compare_first, run.total))
             comparison = LogitComparison(expected)
             run.on_logits = comparison
+        run.counts = lambda: _counts(machine, comparison)
         began = time.perf_counter()
         last, done_before = _evaluate(output, run)
         seconds = time.perf_counter() - began
-        counters = machine.counters()
+        totals = run.totals()
+        counters: dict[str, Any] = {name: totals[name] for name in machine.counters() if name != "commands"}
+        counters["commands"] = {
+            name.removeprefix(COMMAND): count for name, count in totals.items() if name.startswith(COMMAND)
+        }
     result: dict[str, Any] = {
         "backend": backend,
         "model": str(model_dir),
@@ -145,13 +159,13 @@ def ppl(
         "predictions_per_second": (last.predictions - done_before) / seconds,
     } | counters
     if comparison is not None:
-        result |= {"compared_with": compare, "compared_predictions": comparison.predictions}
-        result |= {"compared_logits": comparison.logits, "mismatches": comparison.mismatches}
+        result["compared_with"] = compare
+        result |= {name: totals[name] for name in COMPARED}
     output.table(
         f"{model_dir} on {text_path}", {name.replace("_", " "): value for name, value in result.items()}
     )
     output.write_json(result)
-    wrong = counters["violations"] or (comparison is not None and comparison.mismatches)
+    wrong = counters["violations"] or (comparison is not None and totals["mismatches"])
     return 1 if wrong else 0
 
 
@@ -162,6 +176,17 @@ def _check_vocabulary(ids: Tokens, checkpoint: Checkpoint, text_path: Path) -> N
             f"{text_path}: token {largest} is outside the model's vocabulary of {checkpoint.config.vocab_size}: "
             "tokenizer and weights are not of one model"
         )
+
+
+def _counts(machine: Machine, comparison: LogitComparison | None) -> dict[str, int]:
+    """What this process has counted, by flat names: an interrupted run's counts are added to these."""
+    counts = machine.counters()
+    commands = counts.pop("commands")
+    counts |= {f"{COMMAND}{name}": count for name, count in commands.items()}
+    if comparison is not None:
+        found = (comparison.predictions, comparison.logits, comparison.mismatches)
+        counts |= dict(zip(COMPARED, found, strict=True))
+    return {name: int(count) for name, count in counts.items()}
 
 
 def _evaluate(output: Output, run: Perplexity) -> tuple[Progress, int]:
@@ -196,5 +221,5 @@ def _saved(state: Path | None) -> int:
     """Predictions in a saved state; what is wrong with it, the evaluation will say."""
     try:
         return int(json.loads(state.read_text(encoding="utf-8"))["predictions"]) if state is not None else 0
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return 0

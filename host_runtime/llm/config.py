@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ __all__ = ["GPT2_BASE", "GPT2Config", "read_config"]
 
 #: 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) by either of its published names.
 ACTIVATIONS = ("gelu_new", "gelu_pytorch_tanh")
+#: Layers beyond which a config.json is taken for damaged (the largest GPT-2 has 48).
+MAX_LAYERS = 1000
 #: Fields with one supported value (the default when absent); any other value means other arithmetic.
 FIXED = {
     "scale_attn_weights": True,
@@ -44,10 +46,13 @@ class GPT2Config:
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a positive integer, not {value!r}")
+        if self.n_layer > MAX_LAYERS:
+            raise ValueError(f"n_layer must be at most {MAX_LAYERS}, not {self.n_layer}")
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd must be a multiple of n_head {self.n_head}, not {self.n_embd}")
         epsilon = self.layer_norm_epsilon
-        if type(epsilon) not in (int, float) or not math.isfinite(epsilon) or epsilon <= 0:
+        # Compared, not converted: an integer beyond float64 is refused as infinity is.
+        if type(epsilon) not in (int, float) or not 0 < epsilon <= sys.float_info.max:
             raise ValueError(f"layer_norm_epsilon must be a positive number, not {epsilon!r}")
         if type(self.tie_word_embeddings) is not bool:
             raise ValueError(f"tie_word_embeddings must be true or false, not {self.tie_word_embeddings!r}")
@@ -103,7 +108,7 @@ def read_config(path: Path) -> GPT2Config:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path}: file is missing") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: must be a JSON file: {error}") from error
     if not isinstance(fields, dict):
         raise CheckpointError(f"{path}: must hold a JSON object, not {type(fields).__name__}")
@@ -119,7 +124,8 @@ def _from_fields(fields: dict[str, Any]) -> GPT2Config:
     if fields["model_type"] != "gpt2":
         raise ValueError(f"model_type must be 'gpt2', not {fields['model_type']!r}")
     architectures = fields.get("architectures") or ["GPT2LMHeadModel"]
-    if not set(architectures) <= {"GPT2LMHeadModel", "GPT2Model"}:
+    known = ("GPT2LMHeadModel", "GPT2Model")
+    if not isinstance(architectures, list) or not all(name in known for name in architectures):
         raise ValueError(f"architectures must be ['GPT2LMHeadModel'], not {architectures!r}")
     activation = fields.get("activation_function", ACTIVATIONS[0])
     if activation not in ACTIVATIONS:

@@ -10,11 +10,13 @@ log-softmax of the logits, summed in float64.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,8 +57,14 @@ class Progress:
 
     @property
     def perplexity(self) -> float:
-        """Perplexity over the predictions so far."""
-        return math.exp(self.nll / self.predictions)
+        """Perplexity over the predictions so far; FloatingPointError if a float64 cannot hold it."""
+        mean = self.nll / self.predictions
+        try:
+            return math.exp(mean)
+        except OverflowError:
+            raise FloatingPointError(
+                f"perplexity must be finite: exp of the mean loss, {mean:.6g} nats, is beyond float64"
+            ) from None
 
 
 def negative_log_likelihoods(
@@ -88,9 +96,11 @@ class Perplexity:
     state       file that holds the sums after each step, so that an interrupted evaluation goes on from there
                 with the same bits; removed at the end
     settings    whatever else decides the result, compared on resuming: checkpoint digest, precision, device
+    counts      what this run alone has counted so far, by name; kept in `state`, so that `totals` also has
+                what was counted before an interrupt
 
-    Raises ResumeError, when iterated, if `state` belongs to another evaluation, and FloatingPointError if a
-    logit is not finite.
+    Raises ResumeError, when iterated, if `state` belongs to another evaluation or another run is using it, and
+    FloatingPointError if a logit is not finite.
     """
 
     model: LanguageModel
@@ -101,6 +111,7 @@ class Perplexity:
     on_logits: OnLogits | None = None
     state: Path | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    counts: Callable[[], Mapping[str, int]] = dict
 
     def __post_init__(self) -> None:
         longest = self.model.config.n_positions
@@ -119,6 +130,8 @@ class Perplexity:
             raise ValueError(f"tokens must be in the model's vocabulary 0..{vocabulary - 1}, not {worst}")
         self.total = len(self.tokens) - 1 if self.limit is None else min(self.limit, len(self.tokens) - 1)
         self.windows = -(-self.total // self.length)
+        self._carried: dict[str, int] = {}
+        self._locked = False
 
     def run(self) -> Progress:
         """Evaluate to the end and return the result."""
@@ -126,7 +139,51 @@ class Perplexity:
             pass
         return last
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs from `state`; iterating does so too. ResumeError if another run is using it.
+
+        The lock is of `<state>.lock`, which stays: a run that removed it could let in two others.
+        """
+        if self.state is None or self._locked:
+            yield
+            return
+        path = self.state.with_name(self.state.name + ".lock")
+        try:
+            self.state.parent.mkdir(parents=True, exist_ok=True)
+            lock = path.open("a")
+        except OSError as error:
+            raise ResumeError(f"{path}: must be a file this run may write: {error.strerror}") from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ResumeError(
+                    f"another run is using this state: {self.state}; wait for it or use another --state"
+                ) from None
+            self._locked = True
+            try:
+                yield
+            finally:
+                self._locked = False
+
+    def discard(self) -> None:
+        """Remove the saved state, if any; ResumeError if the file is no such state or another run's."""
+        with self.locked():
+            if self.state is not None and self.state.exists():
+                self._read(self.state)
+                self.state.unlink()
+
+    def totals(self) -> dict[str, int]:
+        """Return `counts` and what was counted before the interrupts this run went on from."""
+        own = self.counts()
+        return {name: self._carried.get(name, 0) + own.get(name, 0) for name in self._carried | dict(own)}
+
     def __iter__(self) -> Iterator[Progress]:
+        with self.locked():
+            yield from self._steps()
+
+    def _steps(self) -> Iterator[Progress]:
         identity = self.identity() if self.state is not None else {}
         window, predictions, nll = self._load(identity)
         while window < self.windows:
@@ -177,26 +234,42 @@ class Perplexity:
         }
         return {**own, "model": repr(self.model.config), **self.settings}
 
-    @staticmethod
-    def _save(path: Path, identity: dict[str, str], window: int, predictions: int, nll: float) -> None:
+    def _save(self, path: Path, identity: dict[str, str], window: int, predictions: int, nll: float) -> None:
         # JSON keeps a float's shortest exact decimal, so the sum comes back bit for bit.
         record = {"identity": identity, "window": window, "predictions": predictions, "nll": nll}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(path.name + ".new")
+        record["counts"] = self.totals()
+        fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
         fresh.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         os.replace(fresh, path)
 
+    @staticmethod
+    def _read(path: Path) -> tuple[dict[str, str], int, int, float, dict[str, int]]:
+        """Return identity, windows, predictions, sum and counts of a state file."""
+        try:
+            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            counts = dict(record.get("counts", {}))
+            if not all(type(count) is int and count >= 0 for count in counts.values()):
+                raise ValueError(f"counts must be non-negative integers, not {counts!r}")
+            numbers = int(record["window"]), int(record["predictions"]), float(record["nll"])
+            return dict(record["identity"]), *numbers, counts
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
+            raise ResumeError(
+                f"{path}: must be a saved evaluation state: {error!r}; remove it to start anew"
+            ) from error
+
     def _load(self, identity: dict[str, str]) -> tuple[int, int, float]:
+        self._carried = {}
         if self.state is None or not self.state.exists():
             return 0, 0, 0.0
-        try:
-            record: dict[str, Any] = json.loads(self.state.read_text(encoding="utf-8"))
-            saved = dict(record["identity"])
-            window, predictions, nll = int(record["window"]), int(record["predictions"]), float(record["nll"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ResumeError(
-                f"{self.state}: must be a saved evaluation state: {error!r}; remove it to start anew"
-            ) from error
+        saved, window, predictions, nll, counts = self._read(self.state)
         for name in sorted(identity.keys() | saved.keys()):
             if saved.get(name) != identity.get(name):
                 raise ResumeError(
@@ -207,4 +280,5 @@ class Perplexity:
             raise ResumeError(
                 f"{self.state}: must lie inside the evaluation, not at window {window}; remove it to restart"
             )
+        self._carried = counts
         return window, predictions, nll

@@ -262,6 +262,7 @@ def test_ppl_goes_on_after_an_interrupt(
     assert state.exists()
     result = run_json(capsys, *common, "--state", state)
     assert (result["resumed_from"], result["perplexity"]) == (256, whole["perplexity"])
+    assert (result["macros"], result["commands"]["MACAB"]) == (whole["macros"], whole["commands"]["MACAB"])
     assert not state.exists()
 
 
@@ -274,6 +275,68 @@ def test_ppl_refuses_the_state_of_another_run(
     assert run(*common) == 2
     assert "belongs to another evaluation" in capsys.readouterr().err
     assert run_json(capsys, *common, "--no-resume")["resumed_from"] == 0
+    state.write_text("my notes", encoding="utf-8")
+    assert run(*common, "--no-resume") == 2
+    assert "state.json: must be a saved evaluation state" in capsys.readouterr().err
+    assert state.read_text(encoding="utf-8") == "my notes"
+
+
+def test_ppl_counts_over_an_interrupt(
+    capsys: pytest.CaptureFixture[str], text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is compared, and every mismatch, lies before the interrupt; it still decides the exit code."""
+    evaluation = ("ppl", "--model", MODEL, "--text", text, "--tokens", 400, "--json", "-")
+    common = (*evaluation, "--backend", "numpy", "--compare", "model", "--compare-first", 100)
+    assert run(*common) == 1
+    whole = json.loads(capsys.readouterr().out)
+    assert whole["mismatches"] > 0
+    from host_runtime.llm.perplexity import Perplexity
+
+    losses = Perplexity._losses
+
+    def interrupted(self: Perplexity, window: int, count: int) -> Any:
+        if self.state is not None and window == 2:
+            raise KeyboardInterrupt
+        return losses(self, window, count)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Perplexity, "_losses", interrupted)
+        assert run(*common) == 130
+    capsys.readouterr()
+    assert run(*common) == 1
+    resumed = json.loads(capsys.readouterr().out)
+    assert resumed["resumed_from"] == 256
+    for name in ("compared_predictions", "compared_logits", "mismatches", "perplexity"):
+        assert resumed[name] == whole[name], name
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ('"architectures": 5', "architectures must be"),
+        ('"architectures": [["a"]]', "architectures must be"),
+        ('"layer_norm_epsilon": 1' + "0" * 400, "layer_norm_epsilon must be a positive number"),
+        ('"layer_norm_epsilon": 1' + "0" * 5000, "must be a JSON file"),
+        ('"n_inner": ' + "[" * 100_000, "must be a JSON file"),
+        ('"n_layer": 1000000000', "n_layer must be at most 1000, not 1000000000"),
+    ],
+    ids=lambda value: value[:32],
+)
+def test_ppl_refuses_an_odd_config(
+    change: str, sentence: str, capsys: pytest.CaptureFixture[str], text: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    for name in ("tokenizer.json", "model.safetensors"):
+        (odd / name).write_bytes((MODEL / name).read_bytes())
+    fields = (MODEL / "config.json").read_text(encoding="utf-8").rstrip().removesuffix("}").rstrip()
+    (odd / "config.json").write_text(
+        f"{fields}, {change}}}", encoding="utf-8"
+    )  # of a name twice, the last counts
+    assert run("ppl", "--model", odd, "--text", text) == 2
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert "config.json" in err
 
 
 def test_ppl_bad_inputs(capsys: pytest.CaptureFixture[str], text: Path, tmp_path: Path) -> None:
@@ -306,6 +369,9 @@ def test_ppl_bad_inputs(capsys: pytest.CaptureFixture[str], text: Path, tmp_path
         assert "Traceback" not in err
     assert run("ppl", "--model", MODEL, "--text", text, "--precision", "fp32") == 2
     assert "--precision fp32 needs --backend numpy" in capsys.readouterr().err
+    fp32 = ("--backend", "numpy", "--precision", "fp32", "--compare", "model")
+    assert run("ppl", "--model", MODEL, "--text", text, *fp32) == 2
+    assert "--compare model needs --precision bf16" in capsys.readouterr().err
 
 
 # --------------------------------------------------------------------------------------------------------------- bench

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def test_interrupted_evaluation_resumes_to_the_same_bits(at: int, batch: int, tm
     )
     assert resumed.run() == whole  # the sum in nats, bit for bit
     assert heard == [128 * window for window in range(done, 7)]
-    assert list(state.parent.iterdir() if state.parent.exists() else []) == []
+    assert [path.name for path in state.parent.iterdir()] == ["state.json.lock"]
 
 
 def test_every_step_may_be_the_last(model: Bigrams, tokens: NDArray[np.integer], tmp_path: Path) -> None:
@@ -204,6 +205,10 @@ def test_state_of_another_text_or_model_is_refused(
         lambda text: json.dumps({**json.loads(text), "predictions": 9}),
         lambda text: json.dumps({**json.loads(text), "nll": math.nan}),
         lambda text: json.dumps({**json.loads(text), "nll": None}),
+        lambda text: json.dumps({**json.loads(text), "window": math.inf}),
+        lambda text: json.dumps({**json.loads(text), "counts": {"heard": "1"}}),
+        lambda text: json.dumps({**json.loads(text), "counts": {"heard": -1}}),
+        lambda text: "[" * 100_000,
     ],
 )
 def test_damaged_state_is_refused(
@@ -215,6 +220,55 @@ def test_damaged_state_is_refused(
     with pytest.raises(ResumeError, match="remove it") as caught:
         Perplexity(model, tokens, state=state).run()
     assert str(state) in str(caught.value)
+
+
+def test_state_is_one_runs_at_a_time(model: Bigrams, tokens: NDArray[np.integer], tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    whole = Perplexity(model, tokens).run()
+    first = iter(Perplexity(model, tokens, state=state))
+    next(first)
+    saved = state.read_bytes()
+    second = Perplexity(model, tokens, state=state)
+    for attempt in (second.run, second.discard):
+        with pytest.raises(ResumeError, match=r"another run is using this state: .*state\.json"):
+            attempt()
+    assert state.read_bytes() == saved
+    assert list(first)[-1] == whole
+    assert second.run() == whole
+    with pytest.raises(ResumeError, match="must be a file this run may write"):
+        Perplexity(model, tokens, state=Path("/proc/none/state.json")).run()
+
+
+def test_counts_add_up_over_interrupts(model: Bigrams, tokens: NDArray[np.integer], tmp_path: Path) -> None:
+    """Each of 8 processes makes one step of the evaluation and counts its windows."""
+    state = tmp_path / "state.json"
+    for step in range(1, 9):
+        model.seen.clear()
+        run = Perplexity(model, tokens, state=state)
+        run.counts = partial(lambda at: {"windows": len(model.seen), f"only in {at}": at}, step)
+        next(iter(run))
+        assert run.totals() == {"windows": step} | {f"only in {at}": at for at in range(1, step + 1)}
+    assert not state.exists()
+
+
+def test_only_a_state_is_discarded(model: Bigrams, tokens: NDArray[np.integer], tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    run = Perplexity(model, tokens, state=state)
+    run.discard()
+    next(iter(run))
+    run.discard()
+    assert not state.exists()
+    for text in ("my notes", "", "{}", '{"window": 1}', "5"):
+        state.write_text(text)
+        with pytest.raises(ResumeError, match="must be a saved evaluation state"):
+            run.discard()
+        assert state.read_text() == text
+
+
+def test_perplexity_beyond_float64_is_an_error() -> None:
+    assert Progress(1, 1, 2, 2, 1400.0).perplexity == math.exp(700)
+    with pytest.raises(FloatingPointError, match="perplexity must be finite: exp of the mean loss, 710 nats"):
+        _ = Progress(1, 1, 2, 2, 1420.0).perplexity
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
