@@ -12,14 +12,18 @@ The whole simulation: Amaranth -> Verilog -> Verilator -> C++ -> one library tha
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pim_model.buildcache import build_root, digest, once
 from pim_model.spec.config import Config
 from sim.compile import Log, Progress, Unit, compile_units, link
 from sim.headers import ports_header, spec_header
-from sim.toolchain import STANDARD, BuildError, target, verilator, verilator_root, versions
+from sim.toolchain import STANDARD, BuildError, compiler, target, verilator, verilator_root, versions
 
 __all__ = ["BuildError", "device_library", "library", "library_of", "verilog"]
 
@@ -62,7 +66,7 @@ def verilog(config: Config, progress: Progress | None = None) -> str:
     report = progress or _quiet
     roots = [_HERE.parent / "hdl", _HERE.parent / "pim_model" / "spec"]
     sources = sorted(path for root in roots for path in root.rglob("*.py"))
-    parts: list[str | Path] = [importlib.metadata.version("amaranth"), repr(config)]
+    parts: list[str | Path] = [_version("amaranth"), repr(config)]
     for path in sources:
         parts += [path.relative_to(_HERE.parent).as_posix(), path]
     directory = build_root() / f"verilog-{digest(*parts)}"
@@ -85,8 +89,52 @@ def _elaborate(config: Config) -> str:
             f"{error.name} is not installed: install the sim extra (pip install 'ianus[sim]')"
         ) from error
     # Without source positions: a change of the Python that leaves the circuit alone leaves the text alone.
-    text: str = back.convert(Prototype(config), name="top", emit_src=False, strip_internal_attrs=True)
+    try:
+        with _writable_cache():
+            text: str = back.convert(Prototype(config), name="top", emit_src=False, strip_internal_attrs=True)
+    except back.YosysError as error:
+        lines = str(error).strip().splitlines() or ["no message"]
+        raise BuildError(f"Yosys cannot write the Verilog: {lines[-1].strip()}") from error
     return text
+
+
+def _version(package: str) -> str:
+    """Version of a package of the ``sim`` extra; :class:`BuildError` if it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise BuildError(
+            f"{package} is not installed: install the sim extra (pip install 'ianus[sim]')"
+        ) from error
+
+
+@contextmanager
+def _writable_cache() -> Iterator[None]:
+    """Yosys as WebAssembly keeps its compiled self in the user's cache: give it another where there is none."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    place = Path(before) if before else Path(os.environ.get("HOME") or "/") / ".cache"
+    while not place.exists():
+        place = place.parent
+    if os.access(place, os.W_OK | os.X_OK) and place.is_dir():
+        yield
+        return
+    os.environ["XDG_CACHE_HOME"] = str(build_root() / "cache")
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["XDG_CACHE_HOME"]
+        else:
+            os.environ["XDG_CACHE_HOME"] = before
+
+
+def _tools() -> tuple[str, str]:
+    """Names of the tools and of the machine they compile for; :class:`BuildError` if one does not answer."""
+    _version("verilator")
+    try:
+        return versions(), target()
+    except (subprocess.CalledProcessError, OSError, IndexError) as error:
+        raise BuildError(f"the C++ compiler {compiler()} does not work: {error}") from error
 
 
 def library_of(text: str, config: Config, progress: Progress | None = None) -> Path:
@@ -94,7 +142,7 @@ def library_of(text: str, config: Config, progress: Progress | None = None) -> P
     report = progress or _quiet
     headers = {"spec.h": spec_header(config), "ports.h": ports_header(config)}
     flags = repr((_VERILATE, _DESIGN, _NATIVE_FLAGS, _DEFINES))
-    name = digest(text, *headers.values(), *_native_sources(), _WAIVERS, flags, versions(), target())
+    name = digest(text, *headers.values(), *_native_sources(), _WAIVERS, flags, *_tools())
     directory = build_root() / f"prototype-{name}"
     with once(directory) as work:
         if work is not None:
@@ -107,7 +155,7 @@ def library_of(text: str, config: Config, progress: Progress | None = None) -> P
 def device_library(config: Config, progress: Progress | None = None) -> Path:
     """The library of the device model alone: one channel of ``config``, commands by a C ABI."""
     header = spec_header(config)
-    name = digest(header, *_native_sources(), repr(_NATIVE_FLAGS), versions(), target())
+    name = digest(header, *_native_sources(), repr(_NATIVE_FLAGS), *_tools())
     directory = build_root() / f"device-{name}"
     with once(directory) as work:
         if work is not None:
@@ -175,7 +223,7 @@ def _runtime(log: Log, progress: Progress) -> list[Path]:
     """Objects of Verilator's run-time library, the same for every design."""
     include = verilator_root() / "include"
     names = ("verilated.cpp", "verilated_threads.cpp")
-    directory = build_root() / f"verilated-{digest(repr((_DESIGN, _DEFINES)), versions(), target())}"
+    directory = build_root() / f"verilated-{digest(repr((_DESIGN, _DEFINES)), *_tools())}"
     with once(directory) as work:
         if work is not None:
             flags = (*_DESIGN, *_include_flags())

@@ -5,10 +5,12 @@ Exit codes: 0 done; 1 the device or the numbers are wrong; 2 the request cannot 
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -47,7 +49,7 @@ def cli() -> None:
     """Run neural-network layers in simulated processing-in-memory: golden model or Verilated RTL.
 
     \b
-    ianus demo                                    the whole of it, in a minute
+    ianus demo                                    the whole of it; the first time builds the simulation, about a minute
     ianus matvec --rows 1000 --cols 1000          one product, compared bit by bit
     ianus ppl --model DIR --text FILE             a GPT-2's perplexity on a text
     """
@@ -64,21 +66,60 @@ def run(arguments: Sequence[str] | None = None) -> int:
         result = cli.main(
             args=None if arguments is None else list(arguments), prog_name="ianus", standalone_mode=False
         )
-    except click.exceptions.Abort:
-        return INTERRUPTED
-    except KeyboardInterrupt:
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk must be told here, not at the interpreter's end
+    except (click.exceptions.Abort, KeyboardInterrupt):  # click makes the one of the other
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except click.ClickException as error:
         error.show()
         return USAGE
-    except (LanguageModelError, OutOfMemory) as error:
-        return _say(error, USAGE)
-    except (IanusError, FloatingPointError) as error:
-        return _say(error, FAILED)
+    except Exception as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
+        click.echo(f"Error: {_sentence(error)}", err=True)
+        if isinstance(error, OSError):
+            _drop_output()
+        return code
     return result if isinstance(result, int) else 0
 
 
-def _say(error: Exception, code: int) -> int:
-    click.echo(f"Error: {error}", err=True)
-    return code
+def _exit_code(error: Exception) -> int | None:
+    """What a command that ended by ``error`` returns; None if the error is a mistake in this program."""
+    # Not needed, and thus not loaded, where all goes well.
+    from host_runtime.transport.verilated import SimulationUnavailable
+    from pim_model.numerics.native import KernelBuildError
+
+    unable = (LanguageModelError, OutOfMemory, SimulationUnavailable, KernelBuildError, MemoryError, OSError)
+    if isinstance(error, unable):
+        return USAGE
+    return FAILED if isinstance(error, IanusError | FloatingPointError) else None
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return f"this machine's memory does not suffice{f': {error}' if str(error) else ''}"
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error).partition("\n$ ")[0]  # without the log of a compiler's command
+    if error.filename is None:
+        return f"cannot write: {error.strerror}" if error.errno == errno.ENOSPC else error.strerror
+    from pim_model.buildcache import build_root
+
+    root, path = build_root(), Path(os.fsdecode(error.filename)).absolute()
+    if root == path or root in path.parents or path in root.parents:
+        return (
+            f"the build directory {root} cannot be used ({path}: {error.strerror}); "
+            "set IANUS_BUILD to a directory that can be written"
+        )
+    return f"{path}: {error.strerror}"
+
+
+def _drop_output() -> None:
+    """Forget what standard output cannot take: the interpreter would try again at its end, and complain."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

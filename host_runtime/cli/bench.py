@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,12 @@ __all__ = ["bench"]
 PARTS = ("kernels", "rtl", "cocotb", "token")
 
 
+def _finite(_ctx: click.Context, _option: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"must be a finite number, not {value}")
+    return value
+
+
 @click.command()
 @click.option(
     "--part",
@@ -27,7 +34,12 @@ PARTS = ("kernels", "rtl", "cocotb", "token")
     help="measure this alone (may be given several times)  [default: all]",
 )
 @click.option(
-    "--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True, help="wall time of each rate"
+    "--seconds",
+    type=click.FloatRange(0.1),
+    callback=_finite,
+    default=5.0,
+    show_default=True,
+    help="wall time of each rate",
 )
 @json_option
 def bench(parts: tuple[str, ...], seconds: float, json_path: str | None) -> int:
@@ -46,7 +58,7 @@ def bench(parts: tuple[str, ...], seconds: float, json_path: str | None) -> int:
     output = Output(json_path)
     chosen = parts or PARTS
     result: dict[str, Any] = {}
-    with output.building() as progress:
+    with output.building("ianus/ianus_ck") as progress:
         measures: dict[str, Callable[[], dict[str, Any]]] = {
             "kernels": speed.kernel_rates,
             "rtl": lambda: speed.simulation_rate(seconds, progress),
@@ -73,7 +85,12 @@ def cocotb_rate() -> dict[str, Any]:
         from sim.bench.speed import cocotb_cycles_per_second
     except ImportError as error:
         return {"unavailable": f"not installed ({error.name}): the extra `cosim` brings it"}
-    return {"cycles_per_second": cocotb_cycles_per_second(config("ianus"))}
+    from sim.toolchain import BuildError
+
+    try:
+        return {"cycles_per_second": cocotb_cycles_per_second(config("ianus"))}
+    except BuildError as error:
+        return {"unavailable": str(error)}
 
 
 def _rows(result: dict[str, Any]) -> list[tuple[str, ...]]:

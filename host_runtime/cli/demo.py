@@ -23,6 +23,7 @@ from host_runtime.llm.perplexity import Perplexity
 from host_runtime.llm.tokenizer import load_tokenizer
 from host_runtime.transport import open_transport
 from pim_model.buildcache import build_root
+from pim_model.mapping.layout import rows_needed
 from pim_model.spec.config import Config, config
 
 __all__ = ["demo"]
@@ -51,7 +52,7 @@ def demo(tokens: int, config_name: str, timing_name: str, numerics: str, json_pa
     """Show the whole of it: a small GPT-2 predicts a text, every linear layer in memory, golden model against RTL.
 
     Prints perplexities, bits compared, commands, violations and bandwidth, and draws the command bus of a first
-    product. The first run builds the simulation, which takes some minutes. Exit code 1 if a bit differs or the checker
+    product. The first time builds the simulation, about a minute. Exit code 1 if a bit differs or the checker
     saw a violation.
 
     \b
@@ -61,9 +62,6 @@ def demo(tokens: int, config_name: str, timing_name: str, numerics: str, json_pa
     output = Output(json_path)
     shape = config(config_name, timing_name)
     began = time.perf_counter()
-    with output.building() as progress:
-        _, building = _timed(lambda: open_transport("verilator", shape, numerics, progress).close())
-
     text = evaluation_text()
     ids = load_tokenizer(MODEL).encode(text)
     checkpoint = load_checkpoint(MODEL)
@@ -72,6 +70,9 @@ def demo(tokens: int, config_name: str, timing_name: str, numerics: str, json_pa
         raise click.UsageError(
             f"--tokens must be at most {most}, the predictions of the embedded text, not {tokens}"
         )
+    _require_room(checkpoint, shape)
+    with output.building(f"{config_name}/{timing_name}") as progress:
+        _, building = _timed(lambda: open_transport("verilator", shape, numerics, progress).close())
 
     def evaluate(
         backend: str, precision: str, on_logits: Callable[[int, Array], None] | None = None
@@ -133,6 +134,20 @@ class _Shape:
 
     def forward(self, tokens: Any, /) -> Array:
         raise NotImplementedError("only the shape is asked for")
+
+
+def _require_room(checkpoint: Checkpoint, shape: Config) -> None:
+    """Refuse a configuration that cannot hold the model or the large product, before it is built."""
+    shapes = checkpoint.config.tensor_shapes()
+    layers = [s[::-1] for name, s in shapes.items() if ".c_" in name and name.endswith("weight")]
+    layers.append((checkpoint.config.vocab_size, checkpoint.config.n_embd))
+    model = sum(rows_needed(s[0], s[1], shape.geometry) for s in layers)
+    needed = max(model, rows_needed(*PRODUCT, shape.geometry))
+    if needed > shape.geometry.weight_rows:
+        raise click.UsageError(
+            f"--config {shape.name} is too small for the demonstration: its memory has "
+            f"{shape.geometry.weight_rows} DRAM rows for weights, and {needed} are needed"
+        )
 
 
 def _timed(call: Callable[[], T]) -> tuple[T, float]:

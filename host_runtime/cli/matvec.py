@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 
 import click
@@ -9,9 +10,12 @@ import click
 from host_runtime.bench.product import Operands, measure_product
 from host_runtime.cli.options import activation_option, backend_option, device_options, json_option
 from host_runtime.cli.output import Output, quantity
+from host_runtime.plan import Plan
+from host_runtime.tensor import weight_rows
 from host_runtime.transport import open_transport
+from pim_model.mapping.layout import rows_needed
 from pim_model.numerics.activation import TABLE_ENTRIES
-from pim_model.spec.config import config
+from pim_model.spec.config import Config, config
 from pim_model.spec.macro import COLUMNS_BITS, ROWS_BITS
 
 __all__ = ["matvec"]
@@ -59,8 +63,9 @@ def matvec(
             f"--activation needs rows of {2 * TABLE_ENTRIES} bytes; {config_name} has shorter ones"
         )
     output = Output(json_path)
+    _require_room(shape, rows, cols, batch)
     operands = Operands.random(rows, cols, batch, seed, bias=bias, activation=activation)
-    with output.building() as progress:
+    with output.building(f"{config_name}/{timing_name}") as progress:
         transport = open_transport(backend, shape, numerics, progress)
     with transport:
         product = measure_product(transport, shape, numerics, operands, refresh=not no_refresh)
@@ -77,6 +82,8 @@ def matvec(
         "seed": seed,
         "refresh": not no_refresh,
     }
+    microseconds = f"{product.ns / 1e3:.3f} {output.microseconds}"
+    duration = quantity(product.ns * 1e-9, "s") if product.ns >= 1e9 else microseconds
     output.table(
         f"{rows} x {cols} on {backend}, {config_name}, {timing_name}, {numerics}",
         {
@@ -84,7 +91,7 @@ def matvec(
             "largest distance to FP32": f"{product.max_ulp_vs_fp32} BF16 ulp",
             "violations": product.violations,
             "cycles": f"{product.cycles} ({product.macro_cycles} in {product.macros} macros)",
-            "time": quantity(product.ns * 1e-9, "s") if product.ns >= 1e9 else f"{product.ns / 1e3:.3f} µs",
+            "time": duration,
             "effective bandwidth": quantity(product.bytes_per_second, "B/s"),
             "commands": ", ".join(f"{name} {count}" for name, count in product.commands.items())
             or "none counted",
@@ -93,3 +100,20 @@ def matvec(
     )
     output.write_json(request | asdict(product))
     return 1 if product.mismatches or product.violations else 0
+
+
+HOST_BYTES = 10
+"""This machine's memory for each number at the peak: random float32, scaled float32, BF16."""
+
+
+def _require_room(shape: Config, rows: int, cols: int, batch: int) -> None:
+    """Refuse what neither the device nor this machine can hold, before anything is allocated."""
+    weight_rows(shape).allocate(rows_needed(rows, cols, shape.geometry))
+    Plan.make(rows, cols, batch, shape.buffer_bytes, shape)
+    needed = HOST_BYTES * max(rows * cols, batch * cols, batch * rows)
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > installed:
+        raise click.UsageError(
+            f"{rows} x {cols} by {batch} vectors takes {quantity(needed, 'B')} of this machine's memory to compare; "
+            f"it has {quantity(installed, 'B')}"
+        )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -23,9 +25,19 @@ class Output:
 
     def __init__(self, json_path: str | None):
         self._json_path = json_path
+        if json_path is not None:
+            _require_writable(json_path)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="replace")  # a terminal that lacks a letter still gets the result
         self.console = Console(stderr=json_path == "-", highlight=False)
         # Progress always goes to standard error, and only to a terminal: a log keeps the results alone.
         self.live = Console(stderr=True, highlight=False)
+
+    @property
+    def microseconds(self) -> str:
+        """The unit, in letters that the output has."""
+        return "µs" if self.console.encoding.startswith("utf") else "us"
 
     def print(self, *content: Any) -> None:
         """Write for people."""
@@ -58,8 +70,11 @@ class Output:
             raise click.UsageError(f"--json {self._json_path}: {error.strerror}") from error
 
     @contextmanager
-    def building(self) -> Iterator[Callable[[str, float | None], None]]:
-        """A function to tell of a build's steps: a bar that is only there while something is built."""
+    def building(self, what: str = "") -> Iterator[Callable[[str, float | None], None]]:
+        """A function to tell of a build's steps: a bar that is only there while something is built.
+
+        Not on a terminal, it is one line instead; ``what`` names the configuration there.
+        """
         progress = Progress(
             TextColumn("building the simulation: {task.description}"),
             BarColumn(),
@@ -74,7 +89,11 @@ class Output:
             nonlocal started
             if not started:
                 started = True
-                progress.start()
+                if not self.live.is_terminal:
+                    name = f" of {what}" if what else ""
+                    click.echo(f"building the simulation{name}: about a minute", err=True)
+                else:
+                    progress.start()
             progress.update(
                 task, description=step, total=None if fraction is None else 1.0, completed=fraction or 0.0
             )
@@ -82,8 +101,26 @@ class Output:
         try:
             yield report
         finally:
-            if started:
+            if started and self.live.is_terminal:
                 progress.stop()
+
+
+def _require_writable(path: str) -> None:
+    """Refuse a place that cannot be written before hours of work, not after them."""
+    try:
+        if path == "-":
+            if sys.stdout is None:
+                raise click.UsageError("--json -: standard output is closed")
+        elif not os.path.exists(path):
+            with open(path, "xb"):
+                pass
+            os.unlink(path)
+        elif os.path.isfile(path):
+            with open(path, "ab"):
+                pass
+        # A pipe's reader would take the end of a trial for the end of everything.
+    except OSError as error:
+        raise click.UsageError(f"--json {path}: {error.strerror}") from error
 
 
 def _text(value: Any) -> str:

@@ -15,17 +15,22 @@ if TYPE_CHECKING:
     from pim_model.trace import Entry
     from sim.native import NativeSimulation
 
-__all__ = ["VerilatedTransport"]
+__all__ = ["SimulationUnavailable", "VerilatedTransport"]
 
 STALL = 1_000_000
 """Cycles without progress after which a bus access fails. Normal traffic waits for the end of a macro."""
+
+
+class SimulationUnavailable(TransportError):
+    """There is no simulation to open: the extra ``sim``, a compiler or a place to build in is missing."""
 
 
 class VerilatedTransport(Transport):
     """A simulation of the whole prototype, freshly reset.
 
     The library is built the first time; ``progress(step, fraction)`` is told of it (fraction None if unknown).
-    ``ValueError`` for an unknown arithmetic profile; :class:`TransportError` without the extra ``sim`` or a compiler.
+    ``ValueError`` for an unknown arithmetic profile; :class:`SimulationUnavailable` without the extra
+    ``sim`` or a compiler.
     """
 
     name = "verilator"
@@ -42,7 +47,7 @@ class VerilatedTransport(Transport):
         try:
             path = build.library(config, progress)
         except build.BuildError as error:
-            raise TransportError(f"the simulation cannot be built: {error}") from error
+            raise SimulationUnavailable(f"the simulation cannot be built: {error}") from error
         self.simulation: NativeSimulation = native.NativeSimulation(path, config, numerics)
         self.simulation.set_timeout(STALL)
 

@@ -78,7 +78,8 @@ def _build(cxx: str) -> Path:
             (work / "compile.log").write_text(log)
             if done.returncode != 0:
                 raise KernelBuildError(
-                    f"Compiling the numerics kernels failed (status {done.returncode}):\n{log}"
+                    f"Compiling the numerics kernels with {cxx} failed (status {done.returncode}); "
+                    f"log: {target}.failed/compile.log\n{log}"
                 )
     return target / "kernels.so"
 
