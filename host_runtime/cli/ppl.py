@@ -120,7 +120,7 @@ def ppl(
         "compare": "nothing" if compare is None else f"{compare}, {compare_first} predictions",
     }
     with ExitStack() as stack:
-        with output.building() as progress:
+        with output.building(f"{config_name}/{timing_name}") as progress:
             machine = stack.enter_context(
                 Machine.open(backend, shape, numerics, checkpoint, precision, progress)
             )
