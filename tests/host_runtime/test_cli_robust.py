@@ -15,6 +15,7 @@ from host_runtime import cli
 from host_runtime.cli.output import Output
 from pim_model.spec.config import config
 from sim import build
+from sim.build import library_of
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -135,7 +136,7 @@ def test_compiler_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "versions", fail)
     monkeypatch.setattr(build, "compiler", lambda: "/usr/bin/odd")
     with pytest.raises(build.BuildError, match="compiler /usr/bin/odd does not work"):
-        build.library_of("module top; endmodule", config("tiny"))
+        library_of("module top; endmodule", config("tiny"))
 
 
 def test_demo_refuses_a_device_too_small(
