@@ -25,6 +25,8 @@ class PhySignature(wiring.Signature):
         Operands of slot 0, valid with an ``op0`` that uses them.
     column1 : Out(6)
         Operand of slot 1, valid with WRGB.
+    mode0, mode1 : Out(2)
+        Accumulator set and operand source of a slot's command, a :class:`pim_model.spec.micro.Mode`.
     wdata, wmask : Out(256), Out(32)
         Data and byte enables, valid in the cycle of a WR, WRBK, WRGB or WRBIAS; the layer below delays them by the
         write latency. At most one such command a cycle.
@@ -41,6 +43,8 @@ class PhySignature(wiring.Signature):
                 "column0": Out(6),
                 "op1": Out(5),
                 "column1": Out(6),
+                "mode0": Out(2),
+                "mode1": Out(2),
                 "wdata": Out(8 * COLUMN_BYTES),
                 "wmask": Out(COLUMN_BYTES),
                 "rvalid": In(1),

@@ -1,4 +1,4 @@
-"""Status codes of a macro's completion."""
+"""Status codes of a macro's completion, and the checker's codes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from enum import IntEnum
 
 
 class Status(IntEnum):
-    """How a macro ended. Anything but ``OK`` means that it issued no DRAM command."""
+    """How a macro ended. Anything but ``OK`` means that it issued no DRAM command; of a PROGRAM, that the instruction
+    at fault and all after it issued none."""
 
     OK = 0
     """Executed; its results are in the activation buffer."""
@@ -26,6 +27,10 @@ class Status(IntEnum):
     """Inputs, results or bias reach beyond the activation buffer."""
     OVERLAP = 8
     """Results would overwrite inputs or bias while the macro still reads them."""
+    CHANNEL_MASK = 9
+    """The channel mask names a channel that the device lacks, or none."""
+    ADDRESS_RANGE = 10
+    """Bank, row or columns beyond the device."""
 
 
 STATUS_TEXT: dict[Status, str] = {
@@ -38,6 +43,8 @@ STATUS_TEXT: dict[Status, str] = {
     Status.ALIGNMENT: "activation-buffer offsets must be multiples of 32 bytes",
     Status.BUFFER_RANGE: "inputs, results or bias reach beyond the activation buffer",
     Status.OVERLAP: "results overlap inputs or bias in the activation buffer",
+    Status.CHANNEL_MASK: "the channel mask must name channels of the device, and at least one",
+    Status.ADDRESS_RANGE: "bank, row or columns lie beyond the device",
 }
 """A sentence for each status."""
 

@@ -28,10 +28,27 @@ from .geometry import COLUMN_BYTES, LANES, TABLE_ROWS
 
 
 class MacroOp(IntEnum):
-    """Macro opcodes, eight bits."""
+    """Macro opcodes, eight bits. From WR_SBK on: the ISR instructions of AiM, in ``isr.py``."""
 
     MATVEC = 1
     """Matrix x vector for one or more input vectors, optional bias and activation."""
+    PROGRAM = 2
+    """Macros that lie in the activation buffer, one after the other: see ``isr.py``."""
+    WR_SBK = 0x10
+    WR_ABK = 0x11
+    WR_GB = 0x12
+    WR_BIAS = 0x13
+    RD_MAC = 0x14
+    RD_AF = 0x15
+    RD_SBK = 0x16
+    COPY_BKGB = 0x17
+    COPY_GBBK = 0x18
+    MAC_SBK = 0x19
+    MAC_ABK = 0x1A
+    AF = 0x1B
+    EWMUL = 0x1C
+    EWADD = 0x1D
+    SYNC = 0x1E
 
 
 MACRO_WORDS = 8

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 
 class MicroOp(IntEnum):
@@ -104,6 +104,22 @@ READ_DATA = frozenset({MicroOp.RD, MicroOp.RDMAC, MicroOp.RDAF})
 """Commands that return 32 bytes."""
 
 
+class Mode(IntFlag):
+    """Operand bits of a micro command beside bank, row and column; a command ignores those it does not use."""
+
+    SET1 = 1
+    """MACs, AF, WRBIAS, RDMAC: the second accumulator set instead of the first. AF has one result register for both."""
+    LOCAL = 2
+    """MACSB, MACAB: the second operand is the same column of the neighbour bank (bank number with bit 0 inverted)
+    instead of the global buffer's; MACAB then accumulates in the even banks alone. EWMUL: bank group 0 alone.
+
+    D: the public sources say "the next bank" and "half of the banks", no more."""
+
+
+SETS = 2
+"""Accumulator sets of a PU."""
+
+
 @dataclass(frozen=True, slots=True)
 class Micro:
     """One micro command with the operands that its kind uses; the others are zero."""
@@ -112,6 +128,9 @@ class Micro:
     bank: int = 0
     row: int = 0
     column: int = 0
+    mode: int = 0
+    """A :class:`Mode`."""
 
     def __str__(self) -> str:
-        return f"{self.op.name}(bank {self.bank}, row {self.row}, column {self.column})"
+        mode = f", mode {self.mode}" if self.mode else ""
+        return f"{self.op.name}(bank {self.bank}, row {self.row}, column {self.column}{mode})"

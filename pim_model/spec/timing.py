@@ -240,11 +240,13 @@ _AIM_SIMULATOR = {
     **_HAZARDS,
 }
 
-_PRESETS: dict[str, tuple[str, RegisterAccess, dict[str, Param]]] = {
-    "ianus_ck": ("IANUS Table 1 read as CK, gaps from R, then S", RegisterAccess.DIRECT, _IANUS_CK),
-    "ianus_printed": ("IANUS Table 1 as printed", RegisterAccess.DIRECT, _IANUS_PRINTED),
-    "aim_simulator": ("the public simulator's values", RegisterAccess.MODE, _AIM_SIMULATOR),
-    "fpga_controller": ("a public AiM FPGA controller's values", RegisterAccess.MODE, _FPGA),
+_PRESETS: dict[str, tuple[str, RegisterAccess, int, dict[str, Param]]] = {
+    # name: (description, register access, CK a controller cycle, parameters)
+    "ianus_ck": ("IANUS Table 1 read as CK, gaps from R, then S", RegisterAccess.DIRECT, 2, _IANUS_CK),
+    "ianus_printed": ("IANUS Table 1 as printed", RegisterAccess.DIRECT, 2, _IANUS_PRINTED),
+    # One command a CK, as the peer counts: with two CK a cycle its odd distances would be rounded up.
+    "aim_simulator": ("the public simulator's values", RegisterAccess.MODE, 1, _AIM_SIMULATOR),
+    "fpga_controller": ("a public AiM FPGA controller's values", RegisterAccess.MODE, 2, _FPGA),
 }
 
 TIMINGS: tuple[str, ...] = tuple(_PRESETS)
@@ -252,11 +254,11 @@ TIMINGS: tuple[str, ...] = tuple(_PRESETS)
 
 
 @cache
-def timing(name: str, ck_per_cycle: int = 2, tck_ns: float = 0.5) -> Timing:
+def timing(name: str, tck_ns: float = 0.5) -> Timing:
     """Resolve preset ``name``; ``ValueError`` lists the names there are."""
     if name not in _PRESETS:
         raise ValueError(f"timing must be one of {', '.join(TIMINGS)}, not {name!r}")
-    description, access, params = _PRESETS[name]
+    description, access, ck_per_cycle, params = _PRESETS[name]
     values = {key: p.clocks(tck_ns) for key, p in params.items()}
     timed = []
     for index, rule in enumerate(RULES):
