@@ -9,7 +9,10 @@ from pim_model.spec.geometry import COLUMN_BYTES
 from pim_model.spec.macro import MACRO_WORDS
 
 __all__ = [
+    "ChannelOp",
+    "Collect",
     "Completion",
+    "Fetched",
     "Job",
     "MacroEntry",
     "RegisterKind",
@@ -75,20 +78,58 @@ class RegisterStep(data.Struct):
     final: 1
 
 
+class ChannelOp(data.Struct):
+    """One item of an ISR instruction for a channel: ``count`` commands of one kind on consecutive columns."""
+
+    #: A :class:`~pim_model.spec.micro.MicroOp` with a column, register or activation command.
+    op: 5
+    bank: 4
+    #: DRAM row; of AF the function.
+    row: 16
+    #: First column.
+    column: 6
+    #: Commands, 1 to 64.
+    count: 7
+    #: A :class:`~pim_model.spec.micro.Mode`.
+    mode: 2
+    #: Of commands that carry data; ``count`` is 1 then.
+    data: 8 * COLUMN_BYTES
+
+
 class MacroEntry(data.Struct):
-    """One macro in the queue: its words as pushed, and when."""
+    """One macro on its way to the decoder: its words, and when it was pushed."""
 
     words: data.ArrayLayout(32, MACRO_WORDS)
     #: Controller cycle of the push.
     pushed: 32
 
 
+class Fetched(data.Struct):
+    """One macro as the decoder takes it: pushed by itself, or from a program."""
+
+    words: data.ArrayLayout(32, MACRO_WORDS)
+    #: Of the macro that the host pushed: of a program, the program's.
+    tag: 16
+    pushed: 32
+    #: What the program itself is refused for; OK otherwise.
+    status: 8
+    #: The host's macro ends with this one.
+    last: 1
+
+
 class Job(data.Struct):
-    """A macro decoded and checked, in the units of the hardware. Offsets count words of 32 bytes."""
+    """A macro decoded and checked, in the units of the hardware. Offsets count words of 32 bytes.
+
+    ``weight_row``, ``input`` and ``function`` serve instructions too: row, first GPR and function.
+    """
 
     tag: 16
     status: 8
     pushed: 32
+    #: The host's macro completes with this job.
+    last: 1
+    #: An ISR instruction; a MATVEC otherwise.
+    instruction: 1
     weight_row: 16
     tokens: 16
     #: Output groups, and output rows of the last one (1 to channels x banks).
@@ -106,6 +147,30 @@ class Job(data.Struct):
     has_bias: 1
     activate: 1
     function: 3
+    #: First words beyond input and results.
+    input_end: 17
+    output_end: 17
+    opcode: 8
+    size: 7
+    column: 6
+    bank: 4
+    mode: 2
+    mask: 32
+    #: Lowest channel of the mask, and how many from there to the highest.
+    lowest: 5
+    span: 6
+    #: Second GPR.
+    second: 16
+
+
+class Collect(data.Struct):
+    """Results of an instruction to come: ``rounds`` words of each channel of ``mask``."""
+
+    mask: 32
+    #: Word of channel 0, whether it is in the mask or not; each round is ``stride`` words further on.
+    address: 16
+    stride: 6
+    rounds: 7
 
 
 class Completion(data.Struct):

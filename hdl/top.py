@@ -7,6 +7,7 @@ from amaranth import (
     ClockSignal,
     DomainRenamer,
     Module,
+    Mux,
     ResetInserter,
     ResetSignal,
     Signal,
@@ -84,6 +85,14 @@ class Prototype(wiring.Component):
             window.buffer_write_ready.eq(pcu.host_write_ready),
         ]
 
+        # Since when normal traffic waits; between macros the older of both goes first.
+        traffic, waited, since = Signal(), Signal(), Signal(32)
+        m.d.comb += traffic.eq(Cat(window.requests[i].valid for i in range(channels)).any())
+        m.d.sync += waited.eq(traffic)
+        with m.If(~waited):
+            m.d.sync += since.eq(registers.now)
+        m.d.comb += [pcu.traffic.eq(traffic), pcu.traffic_since.eq(Mux(waited, since, registers.now))]
+
         quiet, violated, codes, counts = Signal(channels), Signal(channels), [], []
         for i in range(channels):
             m.submodules[f"controller{i}"] = controller = Controller(config)
@@ -93,6 +102,7 @@ class Prototype(wiring.Component):
             connect(m, controller.reads, window.reads[i])
             connect(m, pcu.tiles[i], controller.tiles)
             connect(m, pcu.steps[i], controller.steps)
+            connect(m, pcu.ops[i], controller.ops)
             connect(m, controller.results, pcu.results[i])
             connect(m, controller.phy, flipped(self.phy[i]))
             phy = self.phy[i]
@@ -100,6 +110,7 @@ class Prototype(wiring.Component):
                 controller.pim_request.eq(pcu.pim_request),
                 controller.abort.eq(registers.aborting),
                 controller.refresh.eq(registers.refresh),
+                pcu.idle[i].eq(controller.idle),
                 quiet[i].eq(controller.quiet),
                 *(
                     getattr(checker, name).eq(getattr(phy, name))

@@ -1,7 +1,8 @@
 """State of the banks: which row is open where, and what the timing of each single bank allows.
 
-Enforced here: the rules of scope BANK and GROUP between commands that address one bank (ACT, RD, WR, PRE).
-Rules with an all-bank command on either side, and all of scope CHANNEL, are in ``channel.py``.
+Enforced here: the rules of scope BANK and GROUP between commands that address one bank, before ACT, RD, WR and PRE.
+Rules with an all-bank command on either side, all of scope CHANNEL, and what MACSB, RDCP and WRCP wait for are in
+``channel.py``.
 """
 
 from amaranth import Array, Cat, Module, Signal
@@ -12,11 +13,15 @@ from pim_model.spec.config import Config
 from pim_model.spec.micro import MicroOp
 from pim_model.spec.timing_rules import Scope
 
+from .channel import COLUMN_OF_ONE_BANK
 from .gates import distances, gate
 
 __all__ = ["BankState"]
 
 _ONE_BANK = (MicroOp.ACT, MicroOp.RD, MicroOp.WR, MicroOp.PRE)
+
+_BEFORE = (*_ONE_BANK, *COLUMN_OF_ONE_BANK)
+"""Commands to one bank that others wait for."""
 
 
 class BankState(wiring.Component):
@@ -24,7 +29,7 @@ class BankState(wiring.Component):
 
     Members
     -------
-    op, bank, row : In
+    op, bank, row, mode : In
         Slot 0's command in the cycle in which it is decided.
     request_bank, request_row : In
         Bank and row of the request at the head of the queue.
@@ -43,6 +48,7 @@ class BankState(wiring.Component):
                 "op": In(5),
                 "bank": In(4),
                 "row": In(16),
+                "mode": In(2),
                 "request_bank": In(4),
                 "request_row": In(16),
                 "open": Out(1),
@@ -77,10 +83,14 @@ class BankState(wiring.Component):
         ]
 
         strobes = {}
-        for op in _ONE_BANK:
+        for op in _BEFORE:
             strobes[op] = Signal(name=f"{op.name.lower()}_strobe")
             m.d.comb += strobes[op].eq(self.op == op)
         here = [{op: strobe & (bank == i) for op, strobe in strobes.items()} for i in range(banks)]
+        # A MACSB of two banks keeps both from closing.
+        local = strobes[MicroOp.MACSB] & self.mode[1]
+        for i in range(banks):
+            here[i][MicroOp.MACSB] |= local & (bank == i ^ 1)
         near = [
             {op: strobe & (bank[group.bit_length() - 1 :] == i) for op, strobe in strobes.items()}
             for i in range(banks // group)
@@ -94,7 +104,7 @@ class BankState(wiring.Component):
             # A group gate is only worth its flip-flops where it waits longer than the channel's.
             longer = [
                 before
-                for before in _ONE_BANK
+                for before in _BEFORE
                 if timing.between(before, op, Scope.GROUP) > timing.between(before, op, Scope.CHANNEL)
             ]
             if longer:

@@ -1,6 +1,7 @@
 """What the timing of the whole channel allows: one gate for each command that the controller issues.
 
-Enforced here: every rule of scope CHANNEL, every rule between commands of which one addresses all banks, and tFAW.
+Enforced here: every rule of scope CHANNEL, every rule between commands of which one addresses all banks, tFAW, and
+tRCD of the commands in :data:`COLUMN_OF_ONE_BANK`.
 Not here: rules between two single-bank commands (``bank.py``); the hazards on columns of the global buffer
 (``registers.py``).
 """
@@ -15,7 +16,11 @@ from pim_model.spec.timing_rules import Scope
 
 from .gates import distances, faw_gate, gate
 
-__all__ = ["ISSUED", "ChannelGates"]
+__all__ = ["COLUMN_OF_ONE_BANK", "ISSUED", "ChannelGates"]
+
+COLUMN_OF_ONE_BANK = (MicroOp.MACSB, MicroOp.RDCP, MicroOp.WRCP)
+"""Column commands of programs to one bank. What they need of ACT (tRCD) counts from the channel's last ACT, whatever
+its bank: programs run one item after the other, and a gate for each bank and command would cost more than it gives."""
 
 ISSUED = (
     MicroOp.ACT,
@@ -34,6 +39,9 @@ ISSUED = (
     MicroOp.RDAF,
     MicroOp.MACAB,
     MicroOp.AF,
+    MicroOp.EWMUL,
+    MicroOp.WRBK,
+    *COLUMN_OF_ONE_BANK,
 )
 """The micro commands that this controller issues."""
 
@@ -65,7 +73,8 @@ class ChannelGates(wiring.Component):
         all_banks = {op: strobe for op, strobe in strobes.items() if op in ALL_BANKS}
         for op in ISSUED:
             name = op.name.lower()
-            scopes = (Scope.CHANNEL,) if op in ONE_BANK else (Scope.CHANNEL, Scope.GROUP, Scope.BANK)
+            whole = op not in ONE_BANK or op in COLUMN_OF_ONE_BANK
+            scopes = (Scope.CHANNEL, Scope.GROUP, Scope.BANK) if whole else (Scope.CHANNEL,)
             waits: dict = {}
             for strobe, cycles in (
                 *distances(timing, op, strobes, *scopes),

@@ -4,8 +4,8 @@ from amaranth import Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from hdl.layouts import RegisterStep, Request, Tile
-from hdl.phy.interface import PhySignature
+from hdl.layouts import ChannelOp, RegisterStep, Request, Tile
+from hdl.phy.interface import COMMAND, PhySignature
 from hdl.stream import StreamFifo
 from pim_model.spec.config import Config
 from pim_model.spec.micro import MicroOp
@@ -17,8 +17,8 @@ __all__ = ["Controller"]
 _QUEUE = 4
 """Places of the request, tile and step queues."""
 
-_RESULTS = 4
-"""Results of one channel that wait for collection."""
+_RESULTS = 16
+"""Results of one channel on their way or waiting for collection: a round trip of reads in a row."""
 
 
 class Controller(wiring.Component):
@@ -31,9 +31,13 @@ class Controller(wiring.Component):
     reads : Out(stream of 256)
         Data of the read requests, in order.
     tiles : In(stream of Tile), steps : In(stream of RegisterStep)
-        Row and register stream of the running macro.
+        Row and register stream of running MATVECs.
+    ops : In(stream of ChannelOp)
+        Items of running ISR instructions.
     results : Out(stream of 256)
-        Data of RDMAC and RDAF, in order.
+        Data of RDMAC, RDAF and a program's RD, in order.
+    idle : Out(1)
+        No item waits, and the last command of the one before is on the bus.
     pim_request, abort, refresh : In(1)
         As in :class:`~hdl.controller.scheduler.Scheduler`.
     quiet : Out(1)
@@ -49,6 +53,8 @@ class Controller(wiring.Component):
                 "reads": Out(stream.Signature(256)),
                 "tiles": In(stream.Signature(Tile)),
                 "steps": In(stream.Signature(RegisterStep)),
+                "ops": In(stream.Signature(ChannelOp)),
+                "idle": Out(1),
                 "results": Out(stream.Signature(256)),
                 "pim_request": In(1),
                 "abort": In(1),
@@ -66,6 +72,7 @@ class Controller(wiring.Component):
         m.submodules.requests = requests = StreamFifo(Request, _QUEUE)
         m.submodules.tiles = tiles = flush(StreamFifo(Tile, _QUEUE))
         m.submodules.steps = steps = flush(StreamFifo(RegisterStep, _QUEUE))
+        m.submodules.ops = ops = flush(StreamFifo(ChannelOp, _QUEUE))
         m.submodules.results = results = flush(StreamFifo(256, _RESULTS))
         # Room for a whole round trip, so that row hits stream without a gap.
         read_places = timing.cycles("RL + BL") + 6
@@ -82,18 +89,20 @@ class Controller(wiring.Component):
         connect(m, tiles.o, scheduler.tiles)
         connect(m, flipped(self.steps), steps.i)
         connect(m, steps.o, scheduler.steps)
+        connect(m, flipped(self.ops), ops.i)
+        connect(m, ops.o, scheduler.ops)
         connect(m, reads.o, flipped(self.reads))
         connect(m, results.o, flipped(self.results))
 
         # Read data is registered on its way in, as commands are on their way out.
         rvalid, rdata = Signal(), Signal(256)
         m.d.sync += [rvalid.eq(self.phy.rvalid), rdata.eq(self.phy.rdata)]
-        for name in ("op0", "bank0", "row0", "column0", "op1", "column1", "wdata", "wmask"):
+        for name in COMMAND:
             m.d.sync += getattr(self.phy, name).eq(getattr(scheduler, name))
 
         # Places taken by data under way or waiting, and data still to come from the device.
-        is_read = scheduler.op0 == MicroOp.RD
-        is_result = (scheduler.op1 == MicroOp.RDMAC) | (scheduler.op1 == MicroOp.RDAF)
+        is_read = (scheduler.op0 == MicroOp.RD) & ~scheduler.program_read
+        is_result = scheduler.op1.matches(MicroOp.RDMAC, MicroOp.RDAF) | scheduler.program_read
         reads_taken = Signal(range(read_places + 1))
         reads_pending = Signal(range(read_places + 1))
         results_taken = Signal(range(_RESULTS + 1))
@@ -117,6 +126,7 @@ class Controller(wiring.Component):
             scheduler.reads_pending.eq(reads_pending != 0),
             scheduler.results_pending.eq(results_pending != 0),
             self.quiet.eq(scheduler.quiet),
+            self.idle.eq(~ops.o.valid),
             reads.i.p.eq(rdata),
             reads.i.valid.eq(normal_data),
             results.i.p.eq(rdata),

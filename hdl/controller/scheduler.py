@@ -2,19 +2,20 @@
 
 Normal requests are served in order with rows left open. A macro's row stream starts from all banks closed, and no
 normal command gets between its commands. A refresh that is owed goes first wherever all banks are or can be closed:
-at once under normal traffic, at a row boundary inside a macro.
+at once under normal traffic, at a row boundary inside a MATVEC, between two items of a program.
 """
 
 from amaranth import Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from hdl.layouts import RegisterStep, Request, Tile
+from hdl.layouts import ChannelOp, RegisterStep, Request, Tile
 from pim_model.spec.config import Config
-from pim_model.spec.micro import MicroOp
+from pim_model.spec.micro import REGISTER_OPS, MicroOp
 
 from .bank import BankState
 from .channel import ChannelGates
+from .program import COLUMN_OPS, ProgramStream
 from .refresh import RefreshTimer
 from .registers import RegisterStream
 
@@ -29,7 +30,9 @@ class Scheduler(wiring.Component):
     requests : In(stream of Request)
         Normal traffic, served in order.
     tiles : In(stream of Tile), steps : In(stream of RegisterStep)
-        Row and register stream of the running macro.
+        Row and register stream of running MATVECs.
+    ops : In(stream of ChannelOp)
+        Items of running ISR instructions. MATVECs and instructions never run at the same time.
     pim_request : In(1)
         A macro wants the channel, or has it; high until its last result is taken.
     abort : In(1)
@@ -40,8 +43,10 @@ class Scheduler(wiring.Component):
         There is a place for the data of one more RD; of one more RDMAC or RDAF.
     reads_pending, results_pending : In(1)
         Data of such commands is still to come.
-    op0, bank0, row0, column0, op1, column1, wdata, wmask : Out
+    op0, bank0, row0, column0, mode0, op1, column1, mode1, wdata, wmask : Out
         The commands of this cycle, as in :class:`~hdl.phy.interface.PhySignature`.
+    program_read : Out(1)
+        A RD in this cycle belongs to a program: its data is a result.
     quiet : Out(1)
         Normal traffic has the channel.
     """
@@ -53,6 +58,7 @@ class Scheduler(wiring.Component):
                 "requests": In(stream.Signature(Request)),
                 "tiles": In(stream.Signature(Tile)),
                 "steps": In(stream.Signature(RegisterStep)),
+                "ops": In(stream.Signature(ChannelOp)),
                 "pim_request": In(1),
                 "abort": In(1),
                 "refresh": In(1),
@@ -64,8 +70,11 @@ class Scheduler(wiring.Component):
                 "bank0": Out(4),
                 "row0": Out(16),
                 "column0": Out(6),
+                "mode0": Out(2),
                 "op1": Out(5),
                 "column1": Out(6),
+                "mode1": Out(2),
+                "program_read": Out(1),
                 "wdata": Out(256),
                 "wmask": Out(32),
                 "quiet": Out(1),
@@ -79,26 +88,41 @@ class Scheduler(wiring.Component):
         m.submodules.gates = gates = ChannelGates(self._config)
         m.submodules.refresh = refresh = RefreshTimer(timing)
         m.submodules.registers = registers = ResetInserter(self.abort)(RegisterStream(self._config))
+        m.submodules.program = program = ResetInserter(self.abort)(ProgramStream(self._config))
 
         request, tile = self.requests.p, self.tiles.p
         mac_index = Signal(7)
         in_pim = Signal()
+        in_program = Signal()
         in_mode = Signal()
         #: The macro is over. The next one may want the channel before this one's last row is closed, but what was
         #: accepted from the host in between goes first.
         over = Signal()
         connect(m, flipped(self.steps), registers.steps)
+        connect(m, flipped(self.ops), program.ops)
         m.d.comb += [
             bank.op.eq(self.op0),
             bank.bank.eq(self.bank0),
             bank.row.eq(self.row0),
-            bank.request_bank.eq(request.bank),
-            bank.request_row.eq(request.row),
+            bank.mode.eq(self.mode0),
+            bank.request_bank.eq(Mux(in_program, program.query, request.bank)),
+            bank.request_row.eq(Mux(in_program, program.row, request.row)),
+            program.enable.eq(in_program),
+            program.op0.eq(self.op0),
+            program.bank0.eq(self.bank0),
+            program.row0.eq(self.row0),
+            program.op1.eq(self.op1),
+            program.in_mode.eq(in_mode),
+            program.any_open.eq(bank.any_open),
+            program.open.eq(bank.open),
+            program.hit.eq(bank.hit),
             gates.op0.eq(self.op0),
             gates.op1.eq(self.op1),
             refresh.enable.eq(self.refresh),
             refresh.done.eq(self.op0 == MicroOp.REFAB),
-            registers.enable.eq((in_pim if timing.direct else in_mode) & self.pim_request & ~over),
+            registers.enable.eq(
+                (in_pim if timing.direct else in_mode) & self.pim_request & ~over & ~in_program
+            ),
             registers.result_space.eq(self.result_space),
             registers.tile.eq(tile),
             registers.tile_valid.eq(self.tiles.valid),
@@ -108,7 +132,7 @@ class Scheduler(wiring.Component):
             registers.af.eq(self.op0 == MicroOp.AF),
             self.op1.eq(registers.op),
             self.column1.eq(registers.column),
-            self.wdata.eq(Mux(in_pim, registers.data, request.data)),
+            self.wdata.eq(Mux(in_program, self.ops.p.data, Mux(in_pim, registers.data, request.data))),
             self.wmask.eq(Mux(in_pim, -1, request.mask)),
         ]
         for op in (MicroOp.WRGB, MicroOp.WRBIAS, MicroOp.RDMAC, MicroOp.RDAF):
@@ -131,6 +155,7 @@ class Scheduler(wiring.Component):
         with m.Elif(in_pim & ~self.pim_request):
             m.d.sync += over.eq(1)
 
+        m.d.comb += self.program_read.eq(in_program & (self.op0 == MicroOp.RD))
         with m.FSM(name="scheduler"):
             with m.State("NORMAL"):
                 m.d.comb += self.quiet.eq(1)
@@ -189,6 +214,66 @@ class Scheduler(wiring.Component):
                 with m.Elif(registers.pending & (not timing.direct)):
                     with m.If(issue(MicroOp.TMOD_IN)):
                         m.d.sync += in_mode.eq(1)
+                with m.Elif(self.ops.valid):
+                    m.next = "PROGRAM"
+
+            with m.State("PROGRAM"):
+                m.d.comb += [in_pim.eq(1), in_program.eq(1)]
+                m.d.comb += [
+                    self.bank0.eq(program.bank),
+                    self.row0.eq(program.row),
+                    self.column0.eq(program.column),
+                    self.mode0.eq(program.mode),
+                    self.column1.eq(program.column),
+                    self.mode1.eq(program.mode),
+                ]
+                boundary = refresh.due & ~program.started
+                with m.If(self.abort):
+                    m.next = "ABORT"
+                with m.Elif(over):
+                    m.next = "LEAVE"
+                with m.Elif(boundary & in_mode):
+                    with m.If(issue(MicroOp.TMOD_OUT)):
+                        m.d.sync += in_mode.eq(0)
+                with m.Elif(boundary & bank.any_open):
+                    issue(MicroOp.PREA)
+                with m.Elif(boundary):
+                    issue(MicroOp.REFAB)
+                with m.Elif(~self.ops.valid & (self.tiles.valid | self.steps.valid | ~self.pim_request)):
+                    m.next = "LEAVE"
+                with m.Else():
+                    with m.Switch(program.want):
+                        for op in (*COLUMN_OPS, MicroOp.PRE, MicroOp.ACT):
+                            with m.Case(op):
+                                own = getattr(bank, f"{op.name.lower()}_ready", 1)
+                                space = self.result_space if op is MicroOp.RD else 1
+                                m.d.comb += program.taken.eq(issue(op, when=own & space))
+                        for op in (MicroOp.PREA, MicroOp.ACTAB, MicroOp.ACTAF):
+                            with m.Case(op):
+                                issue(op)
+                        for op, mode in ((MicroOp.TMOD_IN, 1), (MicroOp.TMOD_OUT, 0)):
+                            with m.Case(op):
+                                with m.If(issue(op)):
+                                    m.d.sync += in_mode.eq(mode)
+                        for op in sorted(REGISTER_OPS):
+                            with m.Case(op):
+                                space = self.result_space if op in (MicroOp.RDMAC, MicroOp.RDAF) else 1
+                                m.d.comb += program.taken.eq(getattr(gates, f"{op.name.lower()}_ready") & space)
+                                with m.If(program.taken):
+                                    m.d.comb += self.op1.eq(op)
+
+            with m.State("LEAVE"):
+                # Between a program and a MATVEC or normal traffic: everything closed, and nothing on its way.
+                m.d.comb += in_pim.eq(1)
+                with m.If(self.abort):
+                    m.next = "ABORT"
+                with m.Elif(in_mode):
+                    with m.If(issue(MicroOp.TMOD_OUT)):
+                        m.d.sync += in_mode.eq(0)
+                with m.Elif(bank.any_open):
+                    issue(MicroOp.PREA)
+                with m.Elif(~self.results_pending):
+                    m.next = "BOUNDARY"
 
             with m.State("MULTIPLY"):
                 m.d.comb += [in_pim.eq(1), self.column0.eq(mac_index)]

@@ -1,45 +1,55 @@
-"""The activation buffer: inputs, biases and results of macros, on chip, seen by the host and the PCU."""
+"""The activation buffer: inputs, biases, results and programs of macros, on chip, seen by the host and the PCU."""
 
-from amaranth import Module
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from pim_model.spec.config import Config
 
-__all__ = ["ActivationBuffer"]
+__all__ = ["ActivationBuffer", "line_words"]
+
+
+def line_words(config: Config) -> int:
+    """Words of a line: one for each channel."""
+    return config.geometry.channels
 
 
 class ActivationBuffer(wiring.Component):
-    """One write port, shared with the PCU first; one read port for the PCU, one for the host.
+    """Words of 32 bytes in as many memories as there are channels, so that a *line* of consecutive words, from any
+    word on, is read or written in one cycle.
 
-    Addresses count words of 32 bytes. A read's data stands from the cycle after its enable until the next enable.
+    One write port, shared with the PCU first; one read port for the PCU, one for the host. Addresses count words; a
+    line wraps at the end of the buffer. A read's data stands from the cycle after its enable until the next enable.
 
     Members
     -------
-    pcu_read : In(1), pcu_address : In(16), pcu_data : Out(256)
+    pcu_read : In(1), pcu_address : In(16), pcu_data : Out(256 x line words)
+        A line; the addressed word comes first.
     host_read : In(1), host_address : In(16), host_data : Out(256)
-    pcu_write : In(1), pcu_write_address : In(16), pcu_write_data : In(256), pcu_write_mask : In(32)
-        Byte enables in the mask.
+        One word.
+    pcu_write : In(1), pcu_write_address : In(16), pcu_write_data : In(256 x line words), pcu_write_mask : In
+        A line, a byte enable in the mask for each byte.
     host_write : In(1), host_write_data : In(256), host_write_mask : In(32)
-        Writes at ``host_address``.
+        Writes one word at ``host_address``.
     host_write_ready : Out(1)
         The host's write is taken in this cycle.
     """
 
     def __init__(self, config: Config):
         self._words = config.buffer_words
+        self._places = line_words(config)
         super().__init__(
             {
                 "pcu_read": In(1),
                 "pcu_address": In(16),
-                "pcu_data": Out(256),
+                "pcu_data": Out(256 * self._places),
                 "host_read": In(1),
                 "host_address": In(16),
                 "host_data": Out(256),
                 "pcu_write": In(1),
                 "pcu_write_address": In(16),
-                "pcu_write_data": In(256),
-                "pcu_write_mask": In(32),
+                "pcu_write_data": In(256 * self._places),
+                "pcu_write_mask": In(32 * self._places),
                 "host_write": In(1),
                 "host_write_data": In(256),
                 "host_write_mask": In(32),
@@ -49,28 +59,60 @@ class ActivationBuffer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = words = memory.Memory(shape=256, depth=self._words, init=[])
-        write = words.write_port(granularity=8)
-        for_pcu, for_host = words.read_port(), words.read_port()
-        m.d.comb += [
-            for_pcu.en.eq(self.pcu_read),
-            for_pcu.addr.eq(self.pcu_address),
-            self.pcu_data.eq(for_pcu.data),
-            for_host.en.eq(self.host_read),
-            for_host.addr.eq(self.host_address),
-            self.host_data.eq(for_host.data),
-            self.host_write_ready.eq(~self.pcu_write),
-        ]
-        with m.If(self.pcu_write):
+        places = self._places
+        bits = places.bit_length() - 1
+
+        def row(address, place: int):
+            """Where memory ``place`` holds its word of the line from ``address`` on."""
+            return (address >> bits) + (address[:bits] > place if place < places - 1 else 0)
+
+        # The line in the order of the memories.
+        first = self.pcu_write_address[:bits]
+        line, mask = self.pcu_write_data, self.pcu_write_mask
+        for bit in range(bits):
+            line = Mux(first[bit], line.rotate_left(256 << bit), line)
+            mask = Mux(first[bit], mask.rotate_left(32 << bit), mask)
+        turned, enables = Signal.like(self.pcu_write_data), Signal.like(self.pcu_write_mask)
+        m.d.comb += [turned.eq(line), enables.eq(mask)]
+
+        for_pcu, for_host = [], []
+        for place in range(places):
+            words = memory.Memory(shape=256, depth=self._words // places, init=[])
+            m.submodules[f"memory{place}"] = words
+            write, pcu, host = words.write_port(granularity=8), words.read_port(), words.read_port()
             m.d.comb += [
-                write.addr.eq(self.pcu_write_address),
-                write.data.eq(self.pcu_write_data),
-                write.en.eq(self.pcu_write_mask),
+                pcu.en.eq(self.pcu_read),
+                pcu.addr.eq(row(self.pcu_address, place)),
+                host.en.eq(self.host_read),
+                host.addr.eq(self.host_address >> bits),
             ]
-        with m.Elif(self.host_write):
-            m.d.comb += [
-                write.addr.eq(self.host_address),
-                write.data.eq(self.host_write_data),
-                write.en.eq(self.host_write_mask),
-            ]
+            for_pcu.append(pcu.data)
+            for_host.append(host.data)
+            with m.If(self.pcu_write):
+                m.d.comb += [
+                    write.addr.eq(row(self.pcu_write_address, place)),
+                    write.data.eq(turned.word_select(place, 256)),
+                    write.en.eq(enables.word_select(place, 32)),
+                ]
+            with m.Elif(self.host_write & (self.host_address[:bits] == place)):
+                m.d.comb += [
+                    write.addr.eq(self.host_address >> bits),
+                    write.data.eq(self.host_write_data),
+                    write.en.eq(self.host_write_mask),
+                ]
+        m.d.comb += self.host_write_ready.eq(~self.pcu_write)
+
+        pcu_first, host_place = Signal(max(1, bits)), Signal(max(1, bits))
+        with m.If(self.pcu_read):
+            m.d.sync += pcu_first.eq(self.pcu_address[:bits])
+        with m.If(self.host_read):
+            m.d.sync += host_place.eq(self.host_address[:bits])
+        line = Cat(for_pcu)
+        for bit in range(bits):
+            line = Mux(pcu_first[bit], line.rotate_right(256 << bit), line)
+        m.d.comb += self.pcu_data.eq(line)
+        with m.Switch(host_place):
+            for place, data in enumerate(for_host):
+                with m.Case(place):
+                    m.d.comb += self.host_data.eq(data)
         return m

@@ -1,110 +1,145 @@
-"""Bring the results of all channels into the activation buffer, in the order of the output rows."""
+"""Bring the results of all channels into the activation buffer, a line at a time."""
 
-from amaranth import Array, Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
 
-from hdl.layouts import Job, index_range
+from hdl.layouts import Collect, Job
+from hdl.stream import StreamFifo
 from pim_model.spec.config import Config
 from pim_model.spec.geometry import COLUMN_BYTES
 
-__all__ = ["Collector"]
+from .buffer import line_words
+
+__all__ = ["IN_FLIGHT", "Collector"]
+
+IN_FLIGHT = 2
+"""MATVECs whose results are awaited: the one being unrolled, and the one before it."""
+
+_EXPECTED = 16
+"""Result reads of instructions under way."""
 
 
 class Collector(wiring.Component):
-    """Take one channel's results a cycle: channel 0 to the last, group after group, token after token.
+    """One result of every channel concerned a cycle, in the order in which the results were announced.
+
+    MATVECs: group after group, token after token. Instructions: round after round. Both kinds are never awaited at the
+    same time.
 
     Members
     -------
     job : In(Job), start : In(1)
-        As in :class:`~hdl.pcu.tiles.TileUnroller`.
+        A MATVEC begins; its results are to come. At most :data:`IN_FLIGHT` at a time.
+    expect : In(stream of Collect)
+        An instruction's results are to come.
     results : In(stream of 256) for each channel
-    write : Out(1), address : Out(16), data : Out(256), mask : Out(32)
+    write : Out(1), address : Out(16), data : Out(256 x line words), mask : Out(32 x line words)
         Write port of the activation buffer. Bytes beyond the last output row are not written.
-    done : Out(1)
-        The last result of the job is being written.
+    done : Out(1), ended : Out(layout)
+        The last result of the oldest MATVEC is being written; its tag and push time, and whether it completes a macro.
+    awaited : Out(range(IN_FLIGHT + 1))
+        MATVECs begun and not done.
+    expecting : Out(1)
+        Results of instructions are to come.
     """
+
+    ENDED = data.StructLayout({"tag": 16, "pushed": 32, "last": 1})
 
     def __init__(self, config: Config):
         self._config = config
+        line = line_words(config)
         super().__init__(
             {
                 "job": In(Job),
                 "start": In(1),
+                "expect": In(stream.Signature(Collect)),
                 "results": In(stream.Signature(256)).array(config.geometry.channels),
                 "write": Out(1),
                 "address": Out(16),
-                "data": Out(256),
-                "mask": Out(32),
+                "data": Out(256 * line),
+                "mask": Out(32 * line),
                 "done": Out(1),
+                "ended": Out(self.ENDED),
+                "awaited": Out(range(IN_FLIGHT + 1)),
+                "expecting": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        geometry, job = self._config.geometry, self.job
-        channels, banks = geometry.channels, geometry.banks
-        per_channel = 2 * banks
+        geometry = self._config.geometry
+        channels, banks, outputs = geometry.channels, geometry.banks, geometry.outputs
+        group_bytes = 2 * outputs
 
-        busy = Signal()
-        token, group, channel = Signal(16), Signal(24), Signal(index_range(channels))
-        base, byte = Signal(16), Signal(21)
-        rows_left = Signal(signed_range(geometry.outputs))
-        last_group, last_token = group == job.groups - 1, token == job.tokens - 1
-        first_rows = Signal.like(rows_left)
-        m.d.comb += first_rows.eq(Mux(job.groups == 1, job.last_rows, geometry.outputs))
-
-        valid = Array(self.results[i].valid for i in range(channels))[channel]
-        payload = Array(self.results[i].p for i in range(channels))[channel]
-        for i in range(channels):
-            m.d.comb += self.results[i].ready.eq(busy & (channel == i))
-
-        # Enable two bytes for each bank that holds an output row.
-        lanes = Cat((rows_left > bank).replicate(2) for bank in range(banks))
-        word = payload[: 8 * per_channel]
+        # --- what is to come
+        shape = data.StructLayout(
+            {
+                "tokens": 16,
+                "groups": 24,
+                "last_rows": 10,
+                "output": 16,
+                "output_stride": 21,
+                "ended": self.ENDED,
+            }
+        )
+        m.submodules.jobs = jobs = StreamFifo(shape, IN_FLIGHT)
+        m.submodules.expected = expected = StreamFifo(Collect, _EXPECTED)
+        connect(m, flipped(self.expect), expected.i)
+        job, order = jobs.o.p, expected.o.p
+        for name in ("tokens", "groups", "last_rows", "output", "output_stride"):
+            m.d.comb += jobs.i.p[name].eq(self.job[name])
+        for name in ("tag", "pushed", "last"):
+            m.d.comb += jobs.i.p.ended[name].eq(self.job[name])
         m.d.comb += [
-            self.write.eq(busy & valid),
-            self.address.eq(byte >> 5),
-            self.data.eq(word.replicate(COLUMN_BYTES // per_channel)),
-            self.mask.eq(lanes << byte[:5]),
-            self.done.eq(self.write & (channel == channels - 1) & last_group & last_token),
+            jobs.i.valid.eq(self.start),
+            self.awaited.eq(jobs.level),
+            self.expecting.eq(expected.o.valid),
+            self.ended.eq(job.ended),
         ]
-        with m.If(self.start):
-            m.d.sync += [
-                busy.eq(1),
-                token.eq(0),
-                group.eq(0),
-                channel.eq(0),
-                base.eq(job.output),
-                byte.eq(job.output * COLUMN_BYTES),
-                rows_left.eq(first_rows),
+
+        # --- a line of results, as soon as every channel concerned has one
+        wanted, present = Signal(channels), Signal(channels)
+        for i in range(channels):
+            m.d.comb += present[i].eq(self.results[i].valid)
+            m.d.comb += self.results[i].ready.eq(self.write & wanted[i])
+        awaiting = jobs.o.valid | expected.o.valid
+        m.d.comb += [
+            wanted.eq(Mux(jobs.o.valid, -1, order.mask)),
+            self.write.eq(awaiting & ((wanted & ~present) == 0)),
+        ]
+
+        # --- MATVEC: the banks of all channels side by side
+        token, group = Signal(16), Signal(24)
+        base, byte = Signal(16), Signal(22)  # both from the output's first word on
+        last_group, last_token = group == job.groups - 1, token == job.tokens - 1
+        rows = Signal(range(outputs + 1))
+        m.d.comb += rows.eq(Mux(last_group, job.last_rows, outputs))
+        lanes = Cat((rows > row).replicate(2) for row in range(outputs))
+        packed = Cat(self.results[i].p[: 16 * banks] for i in range(channels))
+        place = byte[:5] if group_bytes < COLUMN_BYTES else 0
+        # --- instructions: a word for each channel
+        round_, step = Signal(7), Signal(16)
+        whole = Cat(wanted[i].replicate(COLUMN_BYTES) for i in range(channels))
+        words = Cat(self.results[i].p for i in range(channels))
+        with m.If(jobs.o.valid):
+            m.d.comb += [
+                self.address.eq(job.output + base + (byte >> 5)),
+                self.data.eq(packed << (place * 8)),
+                self.mask.eq(lanes << place),
             ]
+        with m.Else():
+            m.d.comb += [self.address.eq(order.address + step), self.data.eq(words), self.mask.eq(whole)]
+
+        with m.If(self.write & jobs.o.valid):
+            m.d.sync += [group.eq(group + 1), byte.eq(byte + group_bytes)]
+            with m.If(last_group):
+                m.d.sync += [group.eq(0), byte.eq(0), token.eq(token + 1), base.eq(base + job.output_stride)]
+                with m.If(last_token):
+                    m.d.sync += [token.eq(0), base.eq(0)]
+                    m.d.comb += [self.done.eq(1), jobs.o.ready.eq(1)]
         with m.Elif(self.write):
-            m.d.sync += [
-                channel.eq(channel + 1),
-                byte.eq(byte + per_channel),
-                rows_left.eq(rows_left - banks),
-            ]
-            with m.If(channel == channels - 1):
-                next_group = group + 1
-                m.d.sync += [
-                    channel.eq(0),
-                    group.eq(next_group),
-                    rows_left.eq(Mux(next_group == job.groups - 1, job.last_rows, geometry.outputs)),
-                ]
-                with m.If(last_group):
-                    m.d.sync += [
-                        group.eq(0),
-                        token.eq(token + 1),
-                        base.eq(base + job.output_stride),
-                        byte.eq((base + job.output_stride) * COLUMN_BYTES),
-                        rows_left.eq(first_rows),
-                    ]
-                    with m.If(last_token):
-                        m.d.sync += busy.eq(0)
+            m.d.sync += [round_.eq(round_ + 1), step.eq(step + order.stride)]
+            with m.If(round_ == order.rounds - 1):
+                m.d.sync += [round_.eq(0), step.eq(0)]
+                m.d.comb += expected.o.ready.eq(1)
         return m
-
-
-def signed_range(limit: int) -> range:
-    """Shape of a count that starts at most at ``limit`` and is lowered below zero by at most as much."""
-    return range(-limit, limit + 1)

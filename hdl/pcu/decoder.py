@@ -1,17 +1,20 @@
 """Check a macro and turn it into the units of the hardware.
 
-The same checks in the same order as :func:`pim_model.spec.macro.decode`, with one multiplier used in turn.
+For a MATVEC the same checks in the same order as :func:`pim_model.spec.macro.decode`, with one multiplier used in turn;
+for an instruction see ``instruction.py``.
 """
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.layouts import Job, MacroEntry
+from hdl.layouts import Fetched, Job
 from pim_model.spec.config import Config
 from pim_model.spec.errors import Status
 from pim_model.spec.geometry import LANES, TABLE_ROWS
 from pim_model.spec.macro import COLUMNS_BITS, ROWS_BITS, MacroOp
+
+from .instruction import InstructionCheck
 
 __all__ = ["Decoder"]
 
@@ -26,13 +29,17 @@ def _ceil_shift(value, bits: int):
 
 
 class Decoder(wiring.Component):
-    """Take a macro from the queue, give a job. Eight cycles a macro, while the one before it runs.
+    """Take a macro, give a job: in one cycle for an instruction, in eight for a MATVEC, while the one before it runs.
+
+    The first malformed macro of a program ends it: all that follow are dropped, and one job with its status is the
+    program's last.
 
     Members
     -------
-    macros : In(stream of MacroEntry)
+    macros : In(stream of Fetched)
     jobs : Out(stream of Job)
-        A job whose status is not OK has no other valid field but tag and push time.
+        A job whose status is not OK is the last of the host's macro, and has no other valid field but tag and push
+        time.
     busy : Out(1)
         A macro is being decoded, or its job waits.
     """
@@ -40,7 +47,7 @@ class Decoder(wiring.Component):
     def __init__(self, config: Config):
         self._config = config
         super().__init__(
-            {"macros": In(stream.Signature(MacroEntry)), "jobs": Out(stream.Signature(Job)), "busy": Out(1)}
+            {"macros": In(stream.Signature(Fetched)), "jobs": Out(stream.Signature(Job)), "busy": Out(1)}
         )
 
     def elaborate(self, platform):
@@ -63,14 +70,42 @@ class Decoder(wiring.Component):
         log_outputs, log_elements = _log2(geometry.outputs), _log2(geometry.elements)
         log_lanes = _log2(LANES)
         limit = config.buffer_words
+        m.submodules.check = instruction = InstructionCheck(config)
+        m.d.comb += instruction.words.eq(words)
+
+        given = Signal()  # ``job`` is on offer
+        m.d.comb += self.jobs.valid.eq(given)
+        with m.If(self.jobs.ready):
+            m.d.sync += given.eq(0)
+        free = ~given | self.jobs.ready
+        failed = Signal(8)  # status of the program being dropped
+
+        def give(status):
+            """Offer ``job``, unless it is a malformed macro before the end of a program."""
+            m.d.comb += self.macros.ready.eq(1)
+            with m.If(self.macros.p.last):
+                m.d.sync += [given.eq(1), failed.eq(Status.OK), job.status.eq(Mux(failed, failed, status))]
+            with m.Elif(failed == Status.OK):
+                m.d.sync += [given.eq(status == Status.OK), failed.eq(status)]
 
         with m.FSM(name="decoder") as fsm:
             with m.State("TAKE"):
-                with m.If(self.macros.valid):
+                with m.If(self.macros.valid & free):
                     m.d.sync += [
                         job.status.eq(Status.OK),
-                        job.tag.eq(words[0][8:24]),
+                        job.tag.eq(self.macros.p.tag),
                         job.pushed.eq(self.macros.p.pushed),
+                        job.last.eq(self.macros.p.last),
+                        job.instruction.eq(instruction.instruction),
+                        job.opcode.eq(words[0][:8]),
+                        job.mode.eq(words[0][24:26]),
+                        job.size.eq(words[1][:7]),
+                        job.column.eq(words[1][8:14]),
+                        job.bank.eq(words[1][16:20]),
+                        job.mask.eq(words[2]),
+                        job.second.eq(words[5] >> 5),
+                        job.lowest.eq(instruction.lowest),
+                        job.span.eq(instruction.span),
                         job.weight_row.eq(words[3][16:]),
                         job.tokens.eq(tokens),
                         job.groups.eq(_ceil_shift(rows, log_outputs)),
@@ -93,7 +128,12 @@ class Decoder(wiring.Component):
                         job.activate.eq(activate),
                         job.function.eq(function),
                     ]
-                    m.next = "CHECK FIELDS"
+                    with m.If(failed | self.macros.p.status):
+                        give(self.macros.p.status)
+                    with m.Elif(instruction.instruction):
+                        give(instruction.status)
+                    with m.Else():
+                        m.next = "CHECK FIELDS"
 
             with m.State("CHECK FIELDS"):
                 reserved = Cat(
@@ -144,12 +184,11 @@ class Decoder(wiring.Component):
                 on_input = (job.output < input_end) & (job.input < output_end)
                 on_bias = (job.output < bias_end) & (job.bias < output_end)
                 check(on_input | on_bias, Status.OVERLAP)
-                m.d.comb += self.macros.ready.eq(1)
+                m.d.sync += [job.input_end.eq(input_end), job.output_end.eq(output_end)]
                 m.next = "GIVE"
 
             with m.State("GIVE"):
-                m.d.comb += self.jobs.valid.eq(1)
-                with m.If(self.jobs.ready):
-                    m.next = "TAKE"
-        m.d.comb += self.busy.eq(~fsm.ongoing("TAKE"))
+                give(job.status)
+                m.next = "TAKE"
+        m.d.comb += self.busy.eq(given | ~fsm.ongoing("TAKE"))
         return m

@@ -1,16 +1,18 @@
 """Unroll a job into the register stream: bias, buffer loads and result reads, with their data.
 
-Inputs and biases come from the activation buffer, one word a cycle. Buffer loads and result reads are broadcast;
-a bias word goes to its own channel.
+Inputs and biases come from the activation buffer, a line a cycle: a buffer load takes the first word for all channels,
+a bias has a part for each channel.
 """
 
-from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.layouts import Job, RegisterKind, RegisterStep, index_range
+from hdl.layouts import Job, RegisterKind, RegisterStep
 from pim_model.spec.config import Config
 from pim_model.spec.geometry import COLUMN_BYTES, LANES
+
+from .buffer import line_words
 
 __all__ = ["StepUnroller"]
 
@@ -22,11 +24,12 @@ class StepUnroller(wiring.Component):
     -------
     job : In(Job), start : In(1), busy : Out(1)
         As in :class:`~hdl.pcu.tiles.TileUnroller`.
-    read : Out(1), address : Out(16), data : In(256)
+    read : Out(1), address : Out(16), data : In(256 x line words)
         Read port of the activation buffer.
     steps : Out(stream of RegisterStep)
-    channels : Out(channels)
-        Which channels the step at ``steps`` is for.
+        For all channels.
+    words : Out(256), for each channel
+        Its data of the step (``steps.p.data`` is not used).
     """
 
     def __init__(self, config: Config):
@@ -38,9 +41,9 @@ class StepUnroller(wiring.Component):
                 "busy": Out(1),
                 "read": Out(1),
                 "address": Out(16),
-                "data": In(256),
+                "data": In(256 * line_words(config)),
                 "steps": Out(stream.Signature(RegisterStep)),
-                "channels": Out(config.geometry.channels),
+                "words": Out(256).array(config.geometry.channels),
             }
         )
 
@@ -49,11 +52,9 @@ class StepUnroller(wiring.Component):
         geometry = self._config.geometry
         channels = geometry.channels
         job = self.job
-        all_channels = Const(-1, channels)
 
         # --- address stage: which step comes next, and the word that it needs
         token, group, tile, column = Signal(16), Signal(24), Signal(24), Signal(6)
-        channel = Signal(index_range(channels))
         input_base, input_word = Signal(16), Signal(16)
         bias_byte = Signal(21)
         last_tile, last_group, last_token = (
@@ -67,11 +68,9 @@ class StepUnroller(wiring.Component):
         move = Signal()  # the data stage takes a step in this cycle
         m.d.comb += self.read.eq(move)
         kind = Signal(RegisterKind)
-        targets = Signal(channels)
         zero, partial = Signal(), Signal()  # data is zero; lanes beyond the columns are zero
         issue = Signal()
         final = Signal()
-        m.d.comb += targets.eq(all_channels)
 
         with m.FSM(name="steps") as fsm:
             with m.State("IDLE"):
@@ -88,15 +87,12 @@ class StepUnroller(wiring.Component):
                 m.d.comb += [issue.eq(1), kind.eq(RegisterKind.WRBIAS)]
                 m.d.comb += self.address.eq(bias_byte >> 5)
                 m.d.comb += zero.eq(~job.has_bias)
-                with m.If(job.has_bias):
-                    m.d.comb += targets.eq(1 << channel)
                 with m.If(move):
-                    m.d.sync += [channel.eq(channel + 1), bias_byte.eq(bias_byte + 2 * geometry.banks)]
-                    with m.If(~job.has_bias | (channel == channels - 1)):
-                        m.d.sync += [channel.eq(0), tile.eq(0), column.eq(0), input_word.eq(input_base)]
-                        m.next = "LOAD"
-                        with m.If((job.tiles == 1) & (group != 0)):
-                            m.next = "RESULT"
+                    m.d.sync += bias_byte.eq(bias_byte + 2 * geometry.outputs)
+                    m.d.sync += [tile.eq(0), column.eq(0), input_word.eq(input_base)]
+                    m.next = "LOAD"
+                    with m.If((job.tiles == 1) & (group != 0)):
+                        m.next = "RESULT"
 
             with m.State("LOAD"):
                 m.d.comb += [issue.eq(1), kind.eq(RegisterKind.WRGB), self.address.eq(input_word)]
@@ -141,33 +137,33 @@ class StepUnroller(wiring.Component):
                 held_step.final.eq(final),
                 held_step.zero.eq(zero),
                 held_step.partial.eq(partial),
-                held_step.shift.eq(Mux(kind == RegisterKind.WRBIAS, bias_byte[:5], 0)),
-                self.channels.eq(targets),
+                held_step.shift.eq(bias_byte[:5]),
             ]
         with m.Elif(self.steps.ready):
             m.d.sync += held.eq(0)
 
         lanes = Signal(LANES)
         m.d.comb += lanes.eq(Mux(held_step.partial, (1 << job.last_lanes) - 1, -1))
-        word = Signal(256)
-        # The biases of one channel lie together; where a channel has fewer banks than a word has lanes, they are
-        # moved to the lanes of its banks.
-        per_channel = 2 * geometry.banks
-        places = COLUMN_BYTES // per_channel
-        if places > 1:
-            with m.Switch(held_step.shift):
-                for place in range(places):
-                    with m.Case(place * per_channel):
-                        m.d.comb += word.eq(self.data >> (8 * place * per_channel))
-        else:
-            m.d.comb += word.eq(self.data)
-        masked = Cat(Mux(lanes[i] & ~held_step.zero, word.word_select(i, 16), 0) for i in range(LANES))
+        first = self.data[:256]
+        load = Signal(256)
+        m.d.comb += load.eq(Cat(Mux(lanes[i], first.word_select(i, 16), 0) for i in range(LANES)))
+        # The biases of a group lie together; a group that is less than a word may begin inside one.
+        group_bytes, per_channel = 2 * geometry.outputs, 16 * geometry.banks
+        biases = Signal(8 * group_bytes)
+        with m.Switch(held_step.shift):
+            for place in range(0, COLUMN_BYTES, min(group_bytes, COLUMN_BYTES)):
+                with m.Case(place):
+                    m.d.comb += biases.eq(self.data >> (8 * place))
+        for channel in range(channels):
+            word = Mux(
+                held_step.kind == RegisterKind.WRBIAS, biases.word_select(channel, per_channel), load
+            )
+            m.d.comb += self.words[channel].eq(Mux(held_step.zero, 0, word))
         m.d.comb += [
             self.steps.valid.eq(held),
             self.steps.p.kind.eq(held_step.kind),
             self.steps.p.column.eq(held_step.column),
             self.steps.p.final.eq(held_step.final),
-            self.steps.p.data.eq(masked),
             self.busy.eq(held | ~fsm.ongoing("IDLE")),
         ]
         return m

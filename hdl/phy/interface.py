@@ -8,7 +8,10 @@ from amaranth.lib.wiring import In, Out
 
 from pim_model.spec.geometry import COLUMN_BYTES
 
-__all__ = ["PhySignature"]
+__all__ = ["COMMAND", "PhySignature"]
+
+COMMAND = ("op0", "bank0", "row0", "column0", "mode0", "op1", "column1", "mode1", "wdata", "wmask")
+"""Members that the controller drives."""
 
 
 class PhySignature(wiring.Signature):

@@ -68,5 +68,4 @@ def test_a_write_between_queued_macros(simulation, function):
         assert last == value, f"the macro after the write, {alignment} cycles on"
         seen.add(bool(first == value))
     assert simulation.read_register(Reg.VIOLATIONS) == 0
-    if function is None:
-        assert seen == {False, True}, "the write fell before and after the second macro"
+    assert seen == {False}, "a macro that was pushed before the write began goes before it"
