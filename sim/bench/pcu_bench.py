@@ -66,6 +66,8 @@ class PcuBench(Harness):
             return pauses(self.rng(f"pauses {name}"))
 
         await self.start()
+        for index in range(self.config.geometry.channels):
+            getattr(self.dut, f"idle__{index}").value = 1  # no instructions here
         if take_completions:
             self.take_completions()
         self.macros = StreamSource(self, "macros", MacroEntry, pause("macros"))

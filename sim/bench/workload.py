@@ -136,13 +136,13 @@ def _lanes(macro: MatVec, groups: int, geometry: Geometry) -> tuple[int, int, in
 
 
 def malformed(rng: random.Random, macro: MatVec, config: Config) -> tuple[int, ...]:
-    """The words of a macro with one thing wrong, or words of any bits at all."""
+    """The words of a macro with one thing wrong, or words of any bits with an opcode that nothing has."""
     words = list(macro.encode())
     if rng.random() < 0.1:
-        return tuple(rng.getrandbits(32) for _ in words)
+        return (rng.getrandbits(32) | 0x80, *(rng.getrandbits(32) for _ in words[1:]))
     match rng.randrange(12):
         case 0:
-            words[0] = words[0] & ~0xFF | rng.choice((0, 2, 0xFF))
+            words[0] = words[0] & ~0xFF | rng.choice((0, 0x7F, 0xFF))
         case 1:
             words[0] |= rng.choice((1 << 26, 1 << 27))
         case 2:

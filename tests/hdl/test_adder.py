@@ -8,7 +8,21 @@ from pim_model.spec.geometry import LANES
 
 from .simulate import run
 
-_SPECIAL = (0x0000, 0x8000, 0x0001, 0x807F, 0x0080, 0x8080, 0x00FF, 0x3F80, 0xBF80, 0x3F81, 0x7F7F, 0xFF7F, 0x7F80)
+_SPECIAL = (
+    0x0000,
+    0x8000,
+    0x0001,
+    0x807F,
+    0x0080,
+    0x8080,
+    0x00FF,
+    0x3F80,
+    0xBF80,
+    0x3F81,
+    0x7F7F,
+    0xFF7F,
+    0x7F80,
+)
 _SPECIAL += (0xFF80, 0x7FC0, 0xFFFF, 0x7F81, 0x3B80, 0xBB80, 0x3B00, 0x3A80)
 
 
@@ -64,5 +78,7 @@ def test_special_values():
 def test_random(rng):
     a = rng.integers(0, 1 << 16, 4096).astype(np.uint16)
     near = (a.astype(np.int64) + (rng.integers(-24, 25, 4096) << 7) + rng.integers(-3, 4, 4096)) & 0x7FFF
-    b = np.where(rng.random(4096) < 0.2, rng.integers(0, 1 << 16, 4096), near | (rng.integers(0, 2, 4096) << 15))
+    b = np.where(
+        rng.random(4096) < 0.2, rng.integers(0, 1 << 16, 4096), near | (rng.integers(0, 2, 4096) << 15)
+    )
     check(a, b.astype(np.uint16))
