@@ -11,10 +11,10 @@ import numpy.typing as npt
 from pim_model.bank import Bank, ImpossibleCommand
 from pim_model.matvec import table_in
 from pim_model.numerics import activation
-from pim_model.numerics.bf16 import bf16_to_f32, f32_to_bf16
+from pim_model.numerics.bf16 import F32, bf16_to_f32, f32_to_bf16
 from pim_model.numerics.profiles import profile
 from pim_model.spec.geometry import COLUMN_BYTES, LANES, TABLE_ROWS
-from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, WRITE_DATA, Micro
+from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, SETS, WRITE_DATA, Micro, Mode
 from pim_model.spec.micro import MicroOp as Op
 from pim_model.storage import Storage
 
@@ -53,8 +53,10 @@ class Channel:
         self._mac_group = profile(numerics).mac_group
         self.buffer: npt.NDArray[np.uint16] = np.zeros((self.geometry.columns, LANES), dtype=np.uint16)
         """Global buffer, by column."""
-        self.accumulators: npt.NDArray[np.float32] = np.zeros(self.geometry.banks, dtype=np.float32)
+        self.accumulators: npt.NDArray[np.float32] = np.zeros((SETS, self.geometry.banks), dtype=np.float32)
+        """Accumulators, by set and bank."""
         self.activations: npt.NDArray[np.float32] = np.zeros(self.geometry.banks, dtype=np.float32)
+        """Results of AF, by bank, whichever set they came from."""
 
     def execute(self, micro: Micro, data: bytes | None = None, mask: int = ALL_BYTES) -> bytes | None:
         """Execute one command.
@@ -63,7 +65,9 @@ class Channel:
         by others. Returns the 32 bytes of a command that reads, None otherwise.
         """
         self._check(micro, data)
-        op, column = micro.op, micro.column
+        geometry = self.geometry
+        op, column, mode = micro.op, micro.column, Mode(micro.mode)
+        accumulators = self.accumulators[int(Mode.SET1 in mode)]
         lanes = np.frombuffer(data, dtype="<u2") if data is not None else None
         match op:
             case Op.ACT | Op.ACT4 | Op.ACTAB:
@@ -71,7 +75,7 @@ class Channel:
                     bank.open(micro.row, op)
             case Op.ACTAF:
                 for bank in self._addressed(micro):
-                    bank.open(self.geometry.table_row(micro.row), op)
+                    bank.open(geometry.table_row(micro.row), op)
             case Op.PRE | Op.PREA:
                 for bank in self._addressed(micro):
                     bank.close()
@@ -89,17 +93,19 @@ class Channel:
             case Op.WRGB if lanes is not None:
                 self.buffer[column] = lanes
             case Op.WRBIAS if lanes is not None:
-                self.accumulators[:] = bf16_to_f32(lanes[: self.geometry.banks].astype(np.uint16))
+                accumulators[:] = bf16_to_f32(lanes[: geometry.banks].astype(np.uint16))
             case Op.RDMAC:
-                return self._result(self.accumulators)
+                return self._result(accumulators)
             case Op.RDAF:
                 return self._result(self.activations)
+            case Op.MACSB | Op.MACAB if Mode.LOCAL in mode:
+                self._multiply_neighbours(self._indexes(micro), micro, accumulators)
             case Op.MACSB | Op.MAC4B | Op.MACAB:
-                self._multiply(self._indexes(micro), micro)
+                self._multiply(self._indexes(micro), micro, accumulators)
             case Op.AF:
-                self._activate()
+                self._activate(accumulators)
             case Op.EWMUL:
-                self._element_wise(column)
+                self._element_wise(column, geometry.banks_per_group if Mode.LOCAL in mode else geometry.banks)
             case Op.RDCP:
                 self.buffer[column] = self.banks[micro.bank].read(column, op)
             case Op.WRCP:
@@ -108,22 +114,31 @@ class Channel:
                 pass
         return None
 
-    def _multiply(self, banks: range, micro: Micro) -> None:
-        weights = np.stack([self.banks[bank].read(micro.column, micro.op) for bank in banks])
+    def _multiply(self, banks: range, micro: Micro, accumulators: F32) -> None:
         chosen = slice(banks.start, banks.stop)
-        self.accumulators[chosen] = self._mac_group(
-            self.accumulators[chosen], weights.astype(np.uint16), self.buffer[micro.column]
+        accumulators[chosen] = self._mac_group(
+            accumulators[chosen], self._read(banks, micro), self.buffer[micro.column]
         )
 
-    def _activate(self) -> None:
+    def _multiply_neighbours(self, banks: range, micro: Micro, accumulators: F32) -> None:
+        """The bank named, or of all banks the even ones, against the same column of their neighbours."""
+        chosen = banks[::2]
+        neighbours = self._read((bank ^ 1 for bank in chosen), micro)
+        accumulators[chosen] = self._mac_group(accumulators[chosen], self._read(chosen, micro), neighbours)
+
+    def _read(self, banks: Iterable[int], micro: Micro) -> npt.NDArray[np.uint16]:
+        return np.stack([self.banks[bank].read(micro.column, micro.op) for bank in banks]).astype(np.uint16)
+
+    def _activate(self, accumulators: F32) -> None:
         for index, bank in enumerate(self.banks):
             if bank.opened_by is not Op.ACTAF:
                 raise ImpossibleCommand(f"AF to {bank}, where no table row is open")
             table = table_in(bank.row(Op.AF).astype(np.uint16))
-            self.activations[index] = activation.apply(table, self.accumulators[index : index + 1])[0]
+            self.activations[index] = activation.apply(table, accumulators[index : index + 1])[0]
 
-    def _element_wise(self, column: int) -> None:
-        for first in range(0, self.geometry.banks, self.geometry.banks_per_group):
+    def _element_wise(self, column: int, banks: int) -> None:
+        """In each group of the first ``banks`` banks."""
+        for first in range(0, banks, self.geometry.banks_per_group):
             a, b = (bf16_to_f32(self.banks[first + bank].read(column, Op.EWMUL)) for bank in (0, 1))
             # Exact in FP32 wherever BF16 does not flush it; an overflow is one in BF16 too.
             with np.errstate(over="ignore", under="ignore", invalid="ignore"):

@@ -17,7 +17,7 @@ from pim_model.spec.micro import Micro, MicroOp
 
 __all__ = ["Difference", "Entry", "broadcast", "diff", "write_perfetto", "write_vcd"]
 
-_FIELDS = (("bank", 4), ("row", 16), ("column", 6))
+_FIELDS = (("bank", 4), ("row", 16), ("column", 6), ("mode", 2))
 
 
 class Entry(NamedTuple):
@@ -172,7 +172,7 @@ def write_perfetto(path: Path, entries: Sequence[Entry], *, cycle_ns: float = 1.
                 "tid": entry.slot,
                 "ts": round(entry.cycle * cycle_ns / 1000, 6),
                 "dur": cycle_ns / 1000,
-                "args": {"cycle": entry.cycle, "bank": micro.bank, "row": micro.row, "column": micro.column},
+                "args": {"cycle": entry.cycle, **{field: getattr(micro, field) for field, _ in _FIELDS}},
             }
         )
     with open(path, "w", encoding="ascii") as stream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pim_model.spec.config import Config
 from pim_model.spec.geometry import COLUMN_BYTES, LANES, TABLE_ROWS
-from pim_model.spec.micro import FOUR_BANKS, ONE_BANK, READ_DATA, WRITE_DATA, MicroOp
+from pim_model.spec.micro import FOUR_BANKS, ONE_BANK, READ_DATA, SETS, WRITE_DATA, MicroOp, Mode
 
 __all__ = ["ports_header", "spec_header"]
 
@@ -24,7 +24,7 @@ _PORTS = (
 )
 
 _PINS = (
-    *(("CData", name) for name in ("op0", "bank0", "column0", "op1", "column1", "rvalid")),
+    *(("CData", name) for name in ("op0", "bank0", "column0", "op1", "column1", "mode0", "mode1", "rvalid")),
     ("SData", "row0"),
     ("IData", "wmask"),
     *(("VlWide<8>", name) for name in ("wdata", "rdata")),
@@ -32,7 +32,7 @@ _PINS = (
 
 
 def spec_header(config: Config) -> str:
-    """``spec.h``: geometry, latencies and opcodes of ``config`` as C++ constants."""
+    """``spec.h``: geometry, latencies, opcodes and their mode bits, of ``config`` as C++ constants."""
     geometry, timing = config.geometry, config.timing
     constants = {
         "kChannels": geometry.channels,
@@ -44,6 +44,9 @@ def spec_header(config: Config) -> str:
         "kColumnBytes": COLUMN_BYTES,
         "kLanes": LANES,
         "kTableRows": TABLE_ROWS,
+        "kSets": SETS,
+        "kSet1": Mode.SET1.value,
+        "kLocal": Mode.LOCAL.value,
         "kReadLatency": max(1, timing.cycles("RL + BL")),
         "kRegisterLatency": max(1, timing.cycles("RLREG + BL")),
     }

@@ -39,7 +39,7 @@ TRACE = np.dtype(
         ("op", "u1"),
         ("bank", "u1"),
         ("column", "u1"),
-        ("unused", "u1"),
+        ("mode", "u1"),
     ]
 )
 """One recorded command; operands as they stood on the bus."""
@@ -314,7 +314,7 @@ class NativeSimulation:
         first = np.frombuffer(bytes(faults.first), TRACE)[0]
         op = int(first["op"])
         name = MicroOp(op).name if op in MicroOp._value2member_map_ else f"opcode {op}"
-        place = ", ".join(f"{field} {first[field]}" for field in ("bank", "row", "column"))
+        place = ", ".join(f"{field} {first[field]}" for field in ("bank", "row", "column", "mode"))
         raise DeviceFault(
             f"{name} in slot {first['slot']} of channel {first['channel']}, cycle {first['cycle']} ({place}): "
             f"{FAULTS[faults.fault]}; {faults.count} such commands"

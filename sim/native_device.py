@@ -21,7 +21,8 @@ COMMAND = np.dtype(
         ("column", "u1"),
         ("fault", "u1"),
         ("row", "<u2"),
-        ("unused", "<u2"),
+        ("mode", "u1"),
+        ("unused", "u1"),
         ("enables", "<u4"),
         ("data", "u1", 32),
     ]
@@ -74,10 +75,12 @@ class NativeDevice:
         column: int = 0,
         data: bytes = b"",
         enables: int = 0xFFFFFFFF,
+        mode: int = 0,
     ) -> bytes:
         """Execute one command and return 32 bytes (of a read; else ``data``); ``ValueError`` names a fault."""
         command = np.zeros(1, COMMAND)
-        command[0] = (op, bank, column, 0, row, 0, enables, np.frombuffer(data.ljust(32, b"\0"), np.uint8))
+        bits = np.frombuffer(data.ljust(32, b"\0"), np.uint8)
+        command[0] = (op, bank, column, 0, row, mode, 0, enables, bits)
         self.run(command)
         if fault := int(command["fault"][0]):
             raise ValueError(f"{MicroOp(op).name}: {FAULTS[fault]}")

@@ -108,7 +108,8 @@ class VerilatedTransport(Transport):
                 int(record["channel"]),
                 int(record["slot"]),
                 Micro(
-                    MicroOp(int(record["op"])), int(record["bank"]), int(record["row"]), int(record["column"])
+                    MicroOp(int(record["op"])),
+                    *(int(record[name]) for name in ("bank", "row", "column", "mode")),
                 ),
             )
             for record in records

@@ -21,6 +21,7 @@ _WITH_ROW = frozenset({Op.ACT, Op.ACT4, Op.ACTAB, Op.ACTAF})
 _WITH_COLUMN = frozenset(
     {Op.RD, Op.WR, Op.WRGB, Op.MACSB, Op.MAC4B, Op.MACAB, Op.EWMUL, Op.RDCP, Op.WRCP, Op.WRBK}
 )
+_WITH_MODE = frozenset({Op.MACSB, Op.MAC4B, Op.MACAB, Op.AF, Op.EWMUL, Op.WRBIAS, Op.RDMAC})
 
 
 class Issued(NamedTuple):
@@ -55,6 +56,7 @@ class AimResponder:
 
         self._op0, self._bank0, self._row0, self._column0 = map(port, ("op0", "bank0", "row0", "column0"))
         self._op1, self._column1 = map(port, ("op1", "column1"))
+        self._mode0, self._mode1 = map(port, ("mode0", "mode1"))
         self._wdata, self._wmask = map(port, ("wdata", "wmask"))
         self._rvalid, self._rdata = map(port, ("rvalid", "rdata"))
         self.channel = channel
@@ -74,7 +76,9 @@ class AimResponder:
             self._take(cycle, 0, self._micro0(Op(op0)))
         if op1:
             op = Op(op1)
-            self._take(cycle, 1, Micro(op, column=int(self._column1.value) if op is Op.WRGB else 0))
+            column = int(self._column1.value) if op is Op.WRGB else 0
+            mode = int(self._mode1.value) if op in _WITH_MODE else 0
+            self._take(cycle, 1, Micro(op, column=column, mode=mode))
         self._answer(cycle + 1)
 
     @property
@@ -92,6 +96,7 @@ class AimResponder:
             bank=int(self._bank0.value) if op in ONE_BANK | FOUR_BANKS else 0,
             row=int(self._row0.value) if op in _WITH_ROW else 0,
             column=int(self._column0.value) if op in _WITH_COLUMN else 0,
+            mode=int(self._mode0.value) if op in _WITH_MODE else 0,
         )
 
     def _take(self, cycle: int, slot: int, micro: Micro) -> None:

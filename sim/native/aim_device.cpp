@@ -66,25 +66,36 @@ Fault AimDevice::open(unsigned first, unsigned count, unsigned row, bool table) 
 
 void AimDevice::close(unsigned first, unsigned count) { std::fill_n(open_.begin() + first, count, kClosed); }
 
-Fault AimDevice::accumulate(unsigned first, unsigned count, unsigned column) {
+Fault AimDevice::accumulate(unsigned first, unsigned count, unsigned column, Registers& accumulators) {
     if (any_closed(first, count)) return Fault::kRowClosed;
     const std::uint16_t* weights[kAll];
     for (unsigned i = 0; i < count; ++i) weights[i] = lanes(cells(first + i, column));
     multiply_accumulate(profile_, count, lanes(buffer_.data() + column * spec::kColumnBytes), weights,
-                        accumulators_.data() + first);
+                        accumulators.data() + first);
     return Fault::kNone;
 }
 
-Fault AimDevice::apply_table() {
+/// As `accumulate`, for the bank `first` or, of several, for every other one; the neighbour's column takes the buffer's
+/// place.
+Fault AimDevice::accumulate_neighbours(unsigned first, unsigned count, unsigned column, Registers& accumulators) {
+    if (any_closed(first & ~1u, std::max(count, 2u))) return Fault::kRowClosed;
+    for (unsigned bank = first; bank < first + count; bank += 2) {
+        const std::uint16_t* weights = lanes(cells(bank, column));
+        multiply_accumulate(profile_, 1, lanes(cells(bank ^ 1, column)), &weights, &accumulators[bank]);
+    }
+    return Fault::kNone;
+}
+
+Fault AimDevice::apply_table(const Registers& accumulators) {
     if (any_closed(0, kAll)) return Fault::kRowClosed;
     if (!std::all_of(table_.begin(), table_.end(), [](bool table) { return table; })) return Fault::kTableRow;
-    for (unsigned bank = 0; bank < kAll; ++bank) activations_[bank] = activate(accumulators_[bank], lanes(cells(bank, 0)));
+    for (unsigned bank = 0; bank < kAll; ++bank) activations_[bank] = activate(accumulators[bank], lanes(cells(bank, 0)));
     return Fault::kNone;
 }
 
-Fault AimDevice::multiply_elements(unsigned column) {
-    if (any_closed(0, kAll)) return Fault::kRowClosed;
-    for (unsigned first = 0; first < kAll; first += kGroup) {
+Fault AimDevice::multiply_elements(unsigned banks, unsigned column) {
+    if (any_closed(0, banks)) return Fault::kRowClosed;
+    for (unsigned first = 0; first < banks; first += kGroup) {
         const std::uint16_t *a = lanes(cells(first, column)), *b = lanes(cells(first + 1, column));
         std::uint16_t products[spec::kLanes];
         // Flushed first: a product of two 8-bit significands below 2^-126 is too far from it to round up to it.
@@ -95,7 +106,7 @@ Fault AimDevice::multiply_elements(unsigned column) {
     return Fault::kNone;
 }
 
-void AimDevice::read_results(const std::array<float, spec::kBanks>& results, Column& out) {
+void AimDevice::read_results(const Registers& results, Column& out) {
     std::uint16_t rounded[spec::kLanes] = {};
     for (unsigned bank = 0; bank < kAll; ++bank) rounded[bank] = to_bf16(results[bank]);
     std::memcpy(out.data(), rounded, sizeof rounded);
@@ -104,6 +115,8 @@ void AimDevice::read_results(const std::array<float, spec::kBanks>& results, Col
 Fault AimDevice::execute(const Command& command, const std::uint8_t* data, std::uint32_t enables, Column& out) {
     const unsigned bank = command.bank, column = command.column;
     const unsigned group = bank / kGroup * kGroup;
+    const bool local = command.mode & spec::kLocal;
+    Registers& accumulators = accumulators_[command.mode & spec::kSet1 ? 1 : 0];
     if ((spec::takes_bank(command.op) && bank >= kAll) || (takes_column(command.op) && column >= spec::kColumns)) {
         out.fill(0);
         return Fault::kOperand;
@@ -158,25 +171,25 @@ Fault AimDevice::execute(const Command& command, const std::uint8_t* data, std::
         case Op::WRBIAS: {
             std::uint16_t bias[spec::kLanes];
             std::memcpy(bias, data, sizeof bias);
-            for (unsigned i = 0; i < kAll; ++i) accumulators_[i] = from_bf16(bias[i]);
+            for (unsigned i = 0; i < kAll; ++i) accumulators[i] = from_bf16(bias[i]);
             return Fault::kNone;
         }
         case Op::RDMAC:
-            read_results(accumulators_, out);
+            read_results(accumulators, out);
             return Fault::kNone;
         case Op::RDAF:
             read_results(activations_, out);
             return Fault::kNone;
         case Op::MACSB:
-            return accumulate(bank, 1, column);
+            return local ? accumulate_neighbours(bank, 1, column, accumulators) : accumulate(bank, 1, column, accumulators);
         case Op::MAC4B:
-            return accumulate(group, kGroup, column);
+            return accumulate(group, kGroup, column, accumulators);
         case Op::MACAB:
-            return accumulate(0, kAll, column);
+            return local ? accumulate_neighbours(0, kAll, column, accumulators) : accumulate(0, kAll, column, accumulators);
         case Op::AF:
-            return apply_table();
+            return apply_table(accumulators);
         case Op::EWMUL:
-            return multiply_elements(column);
+            return multiply_elements(local ? kGroup : kAll, column);
         case Op::RDCP:
             if (missing_row(bank, 1)) return Fault::kRowClosed;
             std::memcpy(buffer_.data() + column * spec::kColumnBytes, cells(bank, column), spec::kColumnBytes);

@@ -18,6 +18,7 @@ struct Command {
     std::uint8_t bank;
     std::uint8_t column;
     std::uint16_t row;
+    std::uint8_t mode;  ///< spec::kSet1, spec::kLocal
 };
 
 /// Commands to which the device can give no meaning. The numbers are part of the C ABI.
@@ -51,22 +52,25 @@ private:
 
     Fault open(unsigned first, unsigned count, unsigned row, bool table);
     void close(unsigned first, unsigned count);
-    Fault accumulate(unsigned first, unsigned count, unsigned column);
-    Fault apply_table();
-    Fault multiply_elements(unsigned column);
+    using Registers = std::array<float, spec::kBanks>;
+
+    Fault accumulate(unsigned first, unsigned count, unsigned column, Registers& accumulators);
+    Fault accumulate_neighbours(unsigned first, unsigned count, unsigned column, Registers& accumulators);
+    Fault apply_table(const Registers& accumulators);
+    Fault multiply_elements(unsigned banks, unsigned column);
     bool any_closed(unsigned first, unsigned count) const;
     bool any_open(unsigned first, unsigned count) const;
     const std::uint8_t* cells(unsigned bank, unsigned column) const;
     std::uint8_t* writable_cells(unsigned bank, unsigned column);
-    static void read_results(const std::array<float, spec::kBanks>& results, Column& out);
+    static void read_results(const Registers& results, Column& out);
 
     Profile profile_;
     Memory memory_;
     std::array<int, spec::kBanks> open_;         // the open row, or kClosed
     std::array<bool, spec::kBanks> table_{};      // opened by ACTAF
     alignas(64) std::array<std::uint8_t, spec::kRowBytes> buffer_{};
-    alignas(64) std::array<float, spec::kBanks> accumulators_{};
-    std::array<float, spec::kBanks> activations_{};
+    alignas(64) std::array<Registers, spec::kSets> accumulators_{};
+    Registers activations_{};
 };
 
 }  // namespace ianus

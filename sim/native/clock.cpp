@@ -49,16 +49,16 @@ void Clock::obey(unsigned index, const ports::ChannelPins& pins) {
     const auto op0 = static_cast<spec::Op>(pins.op0), op1 = static_cast<spec::Op>(pins.op1);
     Channel& channel = channels_[index];
     if (op0 != spec::Op::NOP)
-        execute(channel, 0, {op0, pins.bank0, pins.column0, pins.row0}, pins);
-    if (op1 != spec::Op::NOP) execute(channel, 1, {op1, 0, pins.column1, 0}, pins);
+        execute(channel, 0, {op0, pins.bank0, pins.column0, pins.row0, pins.mode0}, pins);
+    if (op1 != spec::Op::NOP) execute(channel, 1, {op1, 0, pins.column1, 0, pins.mode1}, pins);
     if (spec::writes(op0) && spec::writes(op1))
-        fault({cycle_, 0, static_cast<std::uint8_t>(index), 1, pins.op1, 0, pins.column1, 0}, Fault::kDataClash);
+        fault({cycle_, 0, static_cast<std::uint8_t>(index), 1, pins.op1, 0, pins.column1, pins.mode1}, Fault::kDataClash);
 }
 
 void Clock::execute(Channel& channel, unsigned slot, const Command& command, const ports::ChannelPins& pins) {
     const auto number = static_cast<std::uint8_t>(command.op);
     const ianus_record record{cycle_,  command.row,    static_cast<std::uint8_t>(channel.index), static_cast<std::uint8_t>(slot),
-                              number, command.bank, command.column, 0};
+                              number, command.bank, command.column, command.mode};
     ++counts_[channel.index][number];
     if (trace_.size() < capacity_)
         trace_.push_back(record);

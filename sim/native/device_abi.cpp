@@ -10,7 +10,8 @@ namespace {
 /// One command with its data, as numpy lays it out; `fault` and, for reads, `data` are filled in.
 struct Record {
     std::uint8_t op, bank, column, fault;
-    std::uint16_t row, unused;
+    std::uint16_t row;
+    std::uint8_t mode, unused;
     std::uint32_t enables;
     std::uint8_t data[ianus::spec::kColumnBytes];
 };
@@ -37,7 +38,7 @@ void ianus_device_run(void* device, Record* records, std::uint64_t count, std::u
     for (std::uint64_t turn = 0; turn < times; ++turn) {
         for (Record* r = records; r != records + count; ++r) {
             const auto op = static_cast<ianus::spec::Op>(r->op);
-            const ianus::Command command{op, r->bank, r->column, r->row};
+            const ianus::Command command{op, r->bank, r->column, r->row, r->mode};
             r->fault = static_cast<std::uint8_t>(channel.execute(command, r->data, r->enables, out));
             if (ianus::spec::reads(op)) std::memcpy(r->data, out.data(), out.size());
         }

@@ -27,7 +27,7 @@ enum ianus_code {
 typedef struct {
     uint64_t cycle;
     uint16_t row;
-    uint8_t channel, slot, op, bank, column, unused;
+    uint8_t channel, slot, op, bank, column, mode;
 } ianus_record;
 
 /// First command to which a device model could give no meaning, and how many there were. fault: see aim_device.h.

@@ -12,7 +12,7 @@ from pim_model.numerics.bf16 import bf16_to_f32, f32_to_bf16
 from pim_model.numerics.profiles import profile
 from pim_model.spec.config import config
 from pim_model.spec.geometry import Geometry
-from pim_model.spec.micro import Micro
+from pim_model.spec.micro import Micro, Mode
 from pim_model.spec.micro import MicroOp as Op
 from pim_model.storage import Storage
 
@@ -77,6 +77,70 @@ def test_multiply_accumulates_in_the_addressed_banks(
     result = lanes(channel.execute(Micro(Op.RDMAC)))
     assert np.array_equal(result[:8], f32_to_bf16(accumulators))
     assert not result[8:].any()
+
+
+@pytest.mark.parametrize("numerics", ["aligned", "fp32_tree"])
+@pytest.mark.parametrize(
+    ("op", "bank", "taken"),
+    [(Op.MACSB, 5, [5]), (Op.MACSB, 2, [2]), (Op.MACAB, 0, range(0, 8, 2))],
+)
+def test_local_multiplies_by_the_neighbour_banks_column(
+    op: Op, bank: int, taken: list[int], numerics: str, rng: np.random.Generator
+) -> None:
+    storage = Storage(WIDE)
+    cells = fill(storage, 0, 3, rng)[:, 160:176]
+    channel = Channel(storage, 0, numerics)
+    bias = bf16(rng.standard_normal(16))
+    channel.execute(Micro(Op.WRBIAS), bias.tobytes())
+    channel.execute(Micro(Op.WRGB, column=10), bf16(rng.standard_normal(16)).tobytes())
+    channel.execute(Micro(Op.ACTAB, row=3))
+    channel.execute(Micro(op, bank=bank, column=10, mode=Mode.LOCAL))
+    accumulators = bf16_to_f32(bias[:8])
+    for index in taken:
+        accumulators[index] = profile(numerics).mac_group(
+            accumulators[[index]], cells[[index]], cells[[index ^ 1]]
+        )[0]
+    assert np.array_equal(lanes(channel.execute(Micro(Op.RDMAC)))[:8], f32_to_bf16(accumulators))
+
+
+def test_the_accumulator_sets_are_apart(rng: np.random.Generator) -> None:
+    """Bias, products, read-out and activation of one set leave the other alone; AF has one result register."""
+    storage = Storage(WIDE)
+    weights = fill(storage, 0, 3, rng)[:, :16]
+    sigmoid = activation.table("sigmoid")
+    storage.row_for_write(WIDE.table_row(1))[0] = sigmoid
+    channel = Channel(storage, 0)
+    bias = bf16(rng.standard_normal((2, 16)))
+    operand = bf16(rng.standard_normal(16))
+    for index in (0, 1):
+        channel.execute(Micro(Op.WRBIAS, mode=index), bias[index].tobytes())
+    channel.execute(Micro(Op.WRGB), operand.tobytes())
+    channel.execute(Micro(Op.ACTAB, row=3))
+    channel.execute(Micro(Op.MACAB, mode=Mode.SET1))
+    sums = bf16_to_f32(bias[:, :8])
+    sums[1] = profile("aligned").mac_group(sums[1], weights, operand)
+    for index in (0, 1):
+        result = lanes(channel.execute(Micro(Op.RDMAC, mode=index)))
+        assert np.array_equal(result[:8], f32_to_bf16(sums[index]))
+    channel.execute(Micro(Op.PREA))
+    channel.execute(Micro(Op.ACTAF, row=1))
+    for index in (1, 0):
+        channel.execute(Micro(Op.AF, mode=index))
+        expected = f32_to_bf16(activation.apply(sigmoid, sums[index]))
+        for ignored in (0, Mode.SET1):
+            assert np.array_equal(lanes(channel.execute(Micro(Op.RDAF, mode=ignored)))[:8], expected)
+
+
+def test_local_element_wise_product_in_bank_group_0_alone(rng: np.random.Generator) -> None:
+    storage = Storage(WIDE)
+    before = fill(storage, 0, 1, rng)[:, :16]
+    channel = Channel(storage, 0)
+    channel.execute(Micro(Op.ACTAB, row=1))
+    channel.execute(Micro(Op.EWMUL, mode=Mode.LOCAL))
+    after = storage.row(1)[0][:, :16]
+    expected = before.copy()
+    expected[2] = f32_to_bf16(bf16_to_f32(before[0]) * bf16_to_f32(before[1]))
+    assert np.array_equal(after, expected)
 
 
 def test_activation_reads_each_banks_own_table(rng: np.random.Generator) -> None:
@@ -152,6 +216,7 @@ def test_write_to_all_banks_loads_a_table_row() -> None:
         ([Micro(Op.ACT, bank=1, row=1)], Micro(Op.ACT, bank=1, row=1)),
         ([Micro(Op.ACT, bank=1, row=1)], Micro(Op.ACTAB, row=1)),
         ([Micro(Op.ACT, bank=1, row=1)], Micro(Op.REFAB)),
+        ([Micro(Op.ACT, bank=1, row=1)], Micro(Op.MACSB, bank=1, mode=Mode.LOCAL)),
         ([Micro(Op.ACTAB, row=1)], Micro(Op.AF)),
         ([], Micro(Op.ACT, bank=4)),
         ([], Micro(Op.ACT, row=64)),

@@ -22,14 +22,21 @@ MACRO = MatVec(
     tag=0, rows=20, columns=200, tokens=2, weight_row=9, input_offset=0, output_offset=0, function=1
 )
 
+OPERANDS = ("bank", "row", "column", "mode")
+
 
 @pytest.fixture
 def entries() -> list[Entry]:
-    return broadcast(place(config("tiny", "aim_simulator"), MACRO, 100), channels=2, start=50)
+    """A macro, and after it commands with mode bits."""
+    placed = broadcast(place(config("tiny", "aim_simulator"), MACRO, 100), channels=2, start=50)
+    end = placed[-1].cycle
+    modes = [Entry(end + 9 * mode, 0, 0, Micro(Op.MACSB, bank=2, column=1, mode=mode)) for mode in (1, 2, 3)]
+    return placed + modes
 
 
-def test_broadcast_puts_each_command_on_each_channel(entries: list[Entry]) -> None:
+def test_broadcast_puts_each_command_on_each_channel() -> None:
     placed = place(config("tiny", "aim_simulator"), MACRO, 100)
+    entries = broadcast(placed, channels=2, start=50)
     assert len(entries) == 2 * len(placed)
     assert entries == sorted(entries, key=lambda entry: entry[:3])
     for channel in (0, 1):
@@ -66,7 +73,7 @@ def read_vcd(path: Path) -> list[Entry]:
         last = samples.get(cycle, last)
         for channel, slot, field in sorted(last):
             if field == "command" and last[channel, slot, field] != "NOP":
-                operands = {name: int(str(last[channel, slot, name])) for name in ("bank", "row", "column")}
+                operands = {name: int(str(last[channel, slot, name])) for name in OPERANDS}
                 op = Op[str(last[channel, slot, field])]
                 found.append(Entry(cycle, channel, slot, Micro(op, **operands)))
     return found
@@ -87,7 +94,7 @@ def test_perfetto_holds_every_command(entries: list[Entry], tmp_path: Path) -> N
             round(event["ts"] * 1000),
             event["pid"],
             event["tid"],
-            Micro(Op[event["name"]], event["args"]["bank"], event["args"]["row"], event["args"]["column"]),
+            Micro(Op[event["name"]], *(event["args"][name] for name in OPERANDS)),
         )
         for event in commands
     ]

@@ -13,6 +13,7 @@ MEMORY_BYTES, SLAVE_ERROR, SILENT_MEMORY = 1 << 14, 1 << 15, 1 << 16
 
 _PINS = """output [4:0] phy__{c}__op0, output [3:0] phy__{c}__bank0, output [15:0] phy__{c}__row0,
   output [5:0] phy__{c}__column0, output [4:0] phy__{c}__op1, output [5:0] phy__{c}__column1,
+  output [1:0] phy__{c}__mode0, output [1:0] phy__{c}__mode1,
   output [255:0] phy__{c}__wdata, output [31:0] phy__{c}__wmask,
   input phy__{c}__rvalid, input [255:0] phy__{c}__rdata"""
 
@@ -23,6 +24,8 @@ _DRIVER = """wire fire_{c} = fire & fire_channel == {c};
   assign phy__{c}__column0 = word0[21:16];
   assign phy__{c}__row0 = word1[15:0];
   assign phy__{c}__column1 = word1[29:24];
+  assign phy__{c}__mode0 = word0[25:24];
+  assign phy__{c}__mode1 = word1[31:30];
   assign phy__{c}__wdata = data;
   assign phy__{c}__wmask = mask;"""
 

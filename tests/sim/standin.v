@@ -2,7 +2,8 @@
 // command on a channel. It notes every breach of the AXI rules by the host. @...@ is filled in by standin.py.
 //
 // Registers: 00 scratch, 04 breaches seen, 08 stall at random, 0C interrupt after so many cycles (0: off),
-//   10 op0 | bank0 << 8 | column0 << 16, 14 row0 | op1 << 16 | column1 << 24, 18 write mask, 1C fire on channel,
+//   10 op0 | bank0 << 8 | column0 << 16 | mode0 << 24, 14 row0 | op1 << 16 | column1 << 24 | mode1 << 30, 18 write mask,
+//   1C fire on channel,
 //   20-3C write data, 40-5C last read data, 60 reads seen, 64 latency of the last. 400-7FF never answers, 800- DECERR.
 // Memory: 16 KB, repeated; SLVERR where address bit 15 is set, and no answer where bit 16 is.
 module top(

@@ -43,6 +43,7 @@ def fire(
     *,
     op1: int = 0,
     column1: int = 0,
+    modes: tuple[int, int] = (0, 0),
     data: bytes | None = None,
     mask: int = 0xFFFFFFFF,
     channel: int = 0,
@@ -50,7 +51,8 @@ def fire(
     """Put one pair of commands on a channel; returns the last read data."""
     for place, word in enumerate(np.frombuffer(data, "<u4") if data else ()):
         simulation.write_register(standin.WRITE_DATA + 4 * place, int(word))
-    words = (op0 | bank << 8 | column << 16, row | op1 << 16 | column1 << 24, mask)
+    word0 = op0 | bank << 8 | column << 16 | modes[0] << 24
+    words = (word0, row | op1 << 16 | column1 << 24 | modes[1] << 30, mask)
     for place, value in enumerate(words):
         simulation.write_register(standin.COMMAND + 4 * place, value)
     simulation.write_register(standin.FIRE, channel)
@@ -206,10 +208,10 @@ def test_latencies_are_those_of_the_timing_preset() -> None:
     with NativeSimulation(library_of(standin.standin(shape), shape), shape) as simulation:
         fire(simulation, Op.ACT)
         fire(simulation, Op.RD)
-        simulation.idle(30)
-        assert simulation.read_register(standin.LATENCY) == shape.timing.cycles("RL + BL") == 26
+        simulation.idle(60)
+        assert simulation.read_register(standin.LATENCY) == shape.timing.cycles("RL + BL") == 52
         fire(simulation, op1=Op.RDMAC)
-        assert simulation.read_register(standin.LATENCY) == shape.timing.cycles("RLREG + BL") == 1
+        assert simulation.read_register(standin.LATENCY) == shape.timing.cycles("RLREG + BL") == 2
 
 
 def test_slot_zero_acts_before_slot_one(simulation: NativeSimulation) -> None:
@@ -225,6 +227,16 @@ def test_slot_zero_acts_before_slot_one(simulation: NativeSimulation) -> None:
     simulation.check_device()
 
 
+def test_each_slot_has_mode_bits_of_its_own(simulation: NativeSimulation) -> None:
+    one, two = (np.array([value] * 4 + [0] * 12, "<u2").tobytes() for value in (0x3F80, 0x4000))
+    fire(simulation, op1=Op.WRBIAS, data=two, modes=(0, 1))
+    fire(simulation, Op.WRBIAS, data=one, modes=(0, 1))
+    assert fire(simulation, op1=Op.RDMAC) == one
+    assert fire(simulation, op1=Op.RDMAC, modes=(0, 1)) == two
+    assert fire(simulation, Op.RDMAC, modes=(1, 0)) == two
+    simulation.check_device()
+
+
 def test_write_enables_reach_the_device(simulation: NativeSimulation) -> None:
     fire(simulation, Op.ACT, bank=0, row=0)
     fire(simulation, Op.WR, data=b"\xff" * 32, mask=0x80000101)
@@ -236,13 +248,13 @@ def test_trace_and_counts(simulation: NativeSimulation) -> None:
     fire(simulation, Op.REFAB)
     simulation.record(3)
     fire(simulation, Op.ACT, bank=3, row=60, channel=1)
-    fire(simulation, Op.RD, bank=3, column=5, op1=Op.RDMAC, channel=1)
+    fire(simulation, Op.RD, bank=3, column=5, op1=Op.RDMAC, modes=(2, 1), channel=1)
     trace = simulation.trace()
-    names = ("channel", "slot", "op", "bank", "row", "column")
+    names = ("channel", "slot", "op", "bank", "row", "column", "mode")
     assert trace[list(names)].tolist() == [
-        (1, 0, Op.ACT, 3, 60, 0),
-        (1, 0, Op.RD, 3, 0, 5),
-        (1, 1, Op.RDMAC, 0, 0, 0),
+        (1, 0, Op.ACT, 3, 60, 0, 0),
+        (1, 0, Op.RD, 3, 0, 5, 2),
+        (1, 1, Op.RDMAC, 0, 0, 0, 1),
     ]
     assert trace["cycle"][0] < trace["cycle"][1] == trace["cycle"][2] < simulation.cycles
     fire(simulation, Op.PREA, channel=1)
@@ -263,7 +275,7 @@ def test_trace_and_counts(simulation: NativeSimulation) -> None:
         ({"op0": 30}, r"^opcode 30 in slot 0 of channel 1, .*: no such command; 1 such commands$"),
         (
             {"op0": Op.RD, "bank": 1},
-            r"^RD in slot 0 .*\(bank 1, row 0, column 0\): column access or MAC on a bank without",
+            r"^RD in slot 0 .*\(bank 1, row 0, column 0, mode 0\): column access or MAC on a bank without",
         ),
         ({"op0": Op.ACT, "row": 64}, r"^ACT in slot 0 .*: bank, row or column that the device does not have"),
         ({"op0": Op.WRBIAS, "op1": Op.WRGB}, r"^WRGB in slot 1 .*: two writes with data in one cycle"),

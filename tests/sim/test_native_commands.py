@@ -10,7 +10,7 @@ from pim_model.channel import Channel
 from pim_model.numerics.profiles import PROFILES
 from pim_model.spec.config import Config, config
 from pim_model.spec.geometry import Geometry
-from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, READ_DATA, WRITE_DATA, Micro
+from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, READ_DATA, WRITE_DATA, Micro, Mode
 from pim_model.spec.micro import MicroOp as Op
 from pim_model.storage import Storage
 from sim.build import device_library
@@ -30,15 +30,19 @@ WEIGHTS = {
     Op.RDCP: 6, Op.WRCP: 6, Op.NOP: 1, Op.REFAB: 1, Op.REFPB: 1, Op.TMOD_IN: 1, Op.TMOD_OUT: 1,
 }  # fmt: skip
 
+MODED = frozenset({Op.MACSB, Op.MAC4B, Op.MACAB, Op.AF, Op.EWMUL, Op.WRBIAS, Op.RDMAC})
+"""Commands that one of the mode bits changes, and MAC4B, which obeys the set alone."""
+
 
 def random_commands(rng: np.random.Generator, geometry: Geometry, count: int) -> np.ndarray:
-    """Legal operands, any order; rows and columns from a few, so that commands meet."""
+    """Legal operands, any mode, any order; rows and columns from a few, so that commands meet."""
     ops = np.array([int(op) for op in WEIGHTS])
     shares = np.array(list(WEIGHTS.values()), float)
     commands = np.zeros(count, COMMAND)
     commands["op"] = rng.choice(ops, count, p=shares / shares.sum())
     commands["bank"] = rng.integers(0, geometry.banks, count)
     commands["column"] = rng.choice([0, 1, geometry.columns - 1], count)
+    commands["mode"] = rng.integers(0, 4, count)
     table = commands["op"] == Op.ACTAF
     rows = rng.choice([0, 1, geometry.rows - 1, geometry.weight_rows], count)
     commands["row"] = np.where(table, rng.choice([0, 7], count), rows)
@@ -49,10 +53,13 @@ def random_commands(rng: np.random.Generator, geometry: Geometry, count: int) ->
     return commands
 
 
-def half_way(channel: Channel, op: Op, bank: int) -> bool:
+def half_way(channel: Channel, micro: Micro) -> bool:
     """Whether the golden model, which goes bank by bank, would refuse a command after it changed some banks."""
+    op = micro.op
     if op in FOUR_BANKS:
-        banks = channel.banks[bank // 4 * 4 : bank // 4 * 4 + 4]
+        banks = channel.banks[micro.bank // 4 * 4 : micro.bank // 4 * 4 + 4]
+    elif op is Op.EWMUL and micro.mode & Mode.LOCAL:
+        banks = channel.banks[:4]
     elif op in ALL_BANKS:
         banks = channel.banks
     else:
@@ -69,9 +76,10 @@ def expected(commands: np.ndarray, shape: Config, numerics: str) -> np.ndarray:
     channel = Channel(Storage(shape.geometry), 0, numerics)
     for command in commands:
         op = Op(int(command["op"]))
-        if half_way(channel, op, int(command["bank"])):
+        operands = [int(command[name]) for name in ("bank", "row", "column", "mode")]
+        if half_way(channel, Micro(op, *operands)):
             command["op"] = op = Op.NOP
-        micro = Micro(op, int(command["bank"]), int(command["row"]), int(command["column"]))
+        micro = Micro(op, *operands)
         data = command["data"].tobytes() if op in WRITE_DATA else None
         try:
             read = channel.execute(micro, data, int(command["enables"]))
@@ -96,7 +104,10 @@ def test_random_commands_equal_golden_channel(shape: Config, numerics: str, rng:
     wrong = np.flatnonzero(commands != golden)
     assert not len(wrong), f"command {wrong[0]}: {commands[wrong[0]]}, not {golden[wrong[0]]}"
     for op in WEIGHTS:
-        assert (commands["fault"][commands["op"] == op] == 0).sum() > 5, f"{op.name} hardly ever acted"
+        acted = commands["mode"][(commands["op"] == op) & (commands["fault"] == 0)]
+        assert len(acted) > 5, f"{op.name} hardly ever acted"
+        for mode in range(4) if op in MODED else ():
+            assert (acted == mode).sum() > 5, f"{op.name} with mode {mode} hardly ever acted"
     for op in READ_DATA:
         seen = commands["data"][(commands["op"] == op) & (commands["fault"] == 0)]
         assert len(np.unique(seen, axis=0)) > 10, f"{op.name} saw hardly any data"

@@ -14,6 +14,7 @@ from pim_model.numerics.bf16 import bf16_to_f32, f32_to_bf16
 from pim_model.numerics.profiles import PROFILES, profile
 from pim_model.spec.config import config
 from pim_model.spec.micro import MicroOp as Op
+from pim_model.spec.micro import Mode
 from sim.build import device_library
 from sim.native_device import COMMAND, NativeDevice
 from tests.sim.operands import FINITE, KINDS, SPECIALS, U16, operands
@@ -88,6 +89,38 @@ def test_one_group_equals_golden_model(
         f"{len(wrong)} differ; first {wrong[0]}: {found[tuple(wrong[0])]:#06x}, not {golden[tuple(wrong[0])]:#06x}; "
         f"inputs {inputs[wrong[0][0]]}, weights {weights[tuple(wrong[0])]}, bias {bias[tuple(wrong[0])]:#06x}"
     )
+
+
+@pytest.mark.parametrize("device", sorted(PROFILES), indirect=True)
+@pytest.mark.parametrize("kind", KINDS)
+def test_neighbours_as_operands_equal_golden_model(
+    device: NativeDevice, kind: str, rng: np.random.Generator, request: pytest.FixtureRequest
+) -> None:
+    """LOCAL: each even bank by its neighbour, in MACAB; one bank, even or odd, in MACSB. One set each."""
+    mac_group = profile(request.node.callspec.params["device"]).mac_group
+    device.execute(Op.ACTAB, row=7)
+    for trial in range(300):
+        cells, bias = operands(rng, kind, (BANKS, 16)), operands(rng, rng.choice(KINDS), (2, BANKS))
+        if trial % 2:
+            bias &= 0x8000  # the group's own sum shows
+        bank = int(rng.integers(BANKS))
+        commands = program(
+            [
+                *((Op.WRBIAS, {"data": bias[s], "mode": s}) for s in (0, 1)),
+                (Op.WRGB, {"data": rng.permutation(cells.reshape(-1))[:16]}),
+                *((Op.WR, {"bank": b, "data": cells[b]}) for b in range(BANKS)),
+                (Op.MACAB, {"mode": Mode.LOCAL | Mode.SET1}),
+                (Op.MACSB, {"mode": Mode.LOCAL, "bank": bank}),
+                *((Op.RDMAC, {"mode": s}) for s in (0, 1)),
+            ]
+        )
+        device.run(commands)
+        assert not commands["fault"].any()
+        golden = bf16_to_f32(bias)
+        golden[1, ::2] = mac_group(golden[1, ::2], cells[::2], cells[1::2])
+        golden[0, bank] = mac_group(golden[0, [bank]], cells[[bank]], cells[[bank ^ 1]])[0]
+        found = commands["data"][-2:].copy().view("<u2")
+        np.testing.assert_array_equal(found, f32_to_bf16(golden), err_msg=f"bank {bank}, cells {cells}")
 
 
 @pytest.mark.parametrize("device", sorted(PROFILES), indirect=True)
