@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from pim_model.channel import Channel
+from pim_model.mac_run import is_mac_run, multiply_run
 from pim_model.numerics.bf16 import add_f32, bf16_to_f32, f32_to_bf16
 from pim_model.program import operand
 from pim_model.program_schedule import Controllers
@@ -48,6 +49,7 @@ class ProgramUnit:
         self.controllers = Controllers(config, due, self._issue)
         self.channels = [Channel(storage, index, numerics) for index in range(config.geometry.channels)]
         self._buffer = buffer
+        self._numerics = numerics
         self._instruction: Instruction | None = None
 
     def run(self, instruction: Instruction) -> None:
@@ -67,7 +69,10 @@ class ProgramUnit:
             # No double rounding: a sum that FP32 must round is nowhere near the middle of two BF16 values.
             halves[first : first + lanes] = f32_to_bf16(add_f32(a, b))
 
-    def _issue(self, channels: Sequence[int], commands: Iterable[Micro]) -> None:
+    def _issue(self, channels: Sequence[int], commands: Sequence[Micro]) -> None:
+        if is_mac_run(commands):
+            multiply_run([self.channels[index] for index in channels], commands, self._numerics)
+            return
         for micro in commands:
             for index in channels:
                 self._execute(index, micro)
