@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -157,6 +158,15 @@ class Device:
     def commands(self) -> npt.NDArray[np.int64]:
         """Commands issued since power-on, by channel and op."""
         return self._pcu.commands
+
+    @property
+    def on_progress(self) -> Callable[[float], None] | None:
+        """Told of each macro of a PROGRAM which part is done."""
+        return self._pcu.on_progress
+
+    @on_progress.setter
+    def on_progress(self, report: Callable[[float], None] | None) -> None:
+        self._pcu.on_progress = report
 
     def record(self) -> None:
         """Record all commands of macros from now on; drops an earlier recording."""

@@ -91,6 +91,15 @@ class TraceProgram:
         """All instructions, in order."""
         return [step for step in self.steps if isinstance(step, Instruction)]
 
+    @staticmethod
+    def mem_words(config: Config) -> int:
+        """Words at the end of the buffer that MEM statements use."""
+        return MEM_WORDS + config.geometry.channels
+
+    def room(self, config: Config) -> int:
+        """Words of the buffer behind the GPRs, for a program."""
+        return config.buffer_words - self.mem_words(config) - self.gprs
+
     def phases(self, limit: int) -> Iterator[Phase]:
         """Cut into PROGRAMs of at most ``limit`` instructions.
 
@@ -152,7 +161,7 @@ class _Translator:
         self._cfr = [1, 0, 0]
         self._result = TraceProgram(statements=len(statements))
         self._writes = 0  # W MEM so far
-        self._mem = config.buffer_words - MEM_WORDS - config.geometry.channels  # first word of MEM statements
+        self._mem = config.buffer_words - TraceProgram.mem_words(config)  # first word of MEM statements
 
     def run(self) -> TraceProgram:
         result = self._result

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -61,6 +63,8 @@ class ControlUnit:
         """Commands issued, by channel and op."""
         self.recording: list[Entry] | None = None
         """All commands from now on, if it is a list."""
+        self.on_progress: Callable[[float], None] | None = None
+        """Told of each macro of a PROGRAM which part is done."""
 
     @property
     def refresh(self) -> bool:
@@ -107,6 +111,8 @@ class ControlUnit:
             if macro[0] & 0xFF == MacroOp.PROGRAM:
                 raise MacroError(Status.BAD_OPCODE, tag_of(macro))
             self._macro(macro)
+            if self.on_progress is not None:
+                self.on_progress((place + 1 - first) / program.count)
 
     def _macro(self, words: tuple[int, ...]) -> None:
         if words[0] & 0xFF in FIELDS:

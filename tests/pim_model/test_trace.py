@@ -85,6 +85,13 @@ def test_vcd_holds_every_command(entries: list[Entry], tmp_path: Path) -> None:
     assert read_vcd(tmp_path / "trace.vcd") == sorted(entries, key=lambda entry: entry[:3])
 
 
+def test_vcd_counts_half_nanoseconds_in_picoseconds(tmp_path: Path) -> None:
+    write_vcd(tmp_path / "trace.vcd", [Entry(3, 0, 0, Micro(Op.PREA))], cycle_ns=0.5)
+    text = (tmp_path / "trace.vcd").read_text()
+    assert "$timescale 1 ps $end" in text
+    assert "\n#1500\nsPREA" in text
+
+
 def test_perfetto_holds_every_command(entries: list[Entry], tmp_path: Path) -> None:
     write_perfetto(tmp_path / "trace.json", entries)
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
