@@ -154,7 +154,8 @@ def _places(scope: Scope, where: Touch) -> tuple[list[int], list[int]]:
     if scope is Scope.CHANNEL:
         return [0], [0]
     if scope is Scope.COLUMN:
-        return [2 + where.column], [2 + where.column]
+        own = [] if where.column is None else [2 + where.column]
+        return own, own
     if where.every:
         return [0], [0, 1]
     each = [2 + instance for instance in (where.banks if scope is Scope.BANK else where.groups)]
