@@ -15,7 +15,7 @@ from pim_model.spec.config import Config
 from pim_model.spec.errors import Status
 from pim_model.spec.geometry import COLUMN_BYTES
 from pim_model.spec.isr import FIELDS, Program, decode_instruction, decode_program
-from pim_model.spec.macro import MacroError, MacroOp, MatVec, decode, tag_of
+from pim_model.spec.macro import MacroError, MacroOp, MatVec, decode
 from pim_model.spec.micro import MicroOp
 from pim_model.storage import Storage
 from pim_model.trace import Entry, broadcast
@@ -107,14 +107,12 @@ class ControlUnit:
         words = self._buffer.view("<u4").reshape(-1, COLUMN_BYTES // 4)
         first = program.offset // COLUMN_BYTES
         for place in range(first, first + program.count):
-            macro = tuple(words[place].tolist())
-            if macro[0] & 0xFF == MacroOp.PROGRAM:
-                raise MacroError(Status.BAD_OPCODE, tag_of(macro))
-            self._macro(macro)
+            self._macro(tuple(words[place].tolist()))
             if self.on_progress is not None:
                 self.on_progress((place + 1 - first) / program.count)
 
     def _macro(self, words: tuple[int, ...]) -> None:
+        """Anything but a PROGRAM, whose opcode is none of these."""
         if words[0] & 0xFF in FIELDS:
             instruction = decode_instruction(words, self._config)
             self._controllers.start(self.cycles)

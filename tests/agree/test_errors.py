@@ -125,7 +125,8 @@ def test_malformed_macro(bench: Bench, case: Bad) -> None:
 
 
 def test_every_status_is_provoked() -> None:
-    assert {case.status for case in CASES} == set(Status) - {Status.OK}
+    of_instructions = {Status.CHANNEL_MASK, Status.ADDRESS_RANGE}  # no MATVEC has these
+    assert {case.status for case in CASES} == set(Status) - {Status.OK} - of_instructions
 
 
 def test_good_and_bad_macros_mixed(bench: Bench) -> None:

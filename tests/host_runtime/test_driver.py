@@ -345,10 +345,11 @@ def test_instructions_and_programs_are_submitted_under_own_tags() -> None:
     driver, transport = opened()
     instruction = Instruction(op=MacroOp.MAC_ABK, size=3, row=5, mask=3, tag=99)
     program = Program(offset=64, count=7)
-    for tag, macro in enumerate((instruction, program)):
+    macros: tuple[Instruction | Program, ...] = (instruction, program)
+    encoded = (replace(instruction, tag=0).encode(), replace(program, tag=1).encode())
+    for tag, (macro, words) in enumerate(zip(macros, encoded, strict=True)):
         transport.log.clear()
         assert driver.submit(macro) == tag
-        words = replace(macro, tag=tag).encode()
         expected = [*((macro_word(index), word) for index, word in enumerate(words)), (Reg.MACRO_PUSH, 1)]
         assert transport.writes() == expected
         assert driver.wait(tag).status == Status.OK

@@ -43,6 +43,19 @@ def test_a_run_is_its_commands(numerics: str, span: tuple[int, int], rng: np.ran
     assert not np.array_equal(sides[0][0].accumulators, starts[0], equal_nan=True)
 
 
+@pytest.mark.parametrize("numerics", ["aligned", "fp32_tree"])
+def test_zeros_keep_their_sign(numerics: str) -> None:
+    geometry = config("tiny").geometry
+    storage = Storage(geometry)
+    storage.row_for_write(3)[:] = 0x8000  # every product is -0
+    channel = Channel(storage, 0, numerics)
+    channel.execute(Micro(Op.ACTAB, row=3))
+    channel.buffer[:] = 0x3F80
+    channel.accumulators[:] = -0.0
+    multiply_run([channel], [Micro(Op.MACAB), Micro(Op.MACAB, column=1)], numerics)
+    assert np.signbit(channel.accumulators[0]).all()
+
+
 @pytest.mark.parametrize(
     "commands",
     [

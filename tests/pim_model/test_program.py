@@ -210,6 +210,15 @@ def test_refresh_due_at_the_cycle_of_the_next_command_goes_first() -> None:
     assert names(place_program(shape, [instruction], 0)) == ["REFAB", *at_once]
 
 
+def test_closing_for_a_refresh_begins_when_it_is_due() -> None:
+    shape = config("tiny")
+    due = shape.timing.cycles("tRCDAF") - 2
+    assert due > shape.timing.cycles("tRAS")
+    entries = place_program(shape, [isr(M.AF, function=1)], due)
+    assert names(entries) == ["ACTAF r1", "PREA", "REFAB", "ACTAF r1", "AF"]
+    assert entries[1].cycle == due
+
+
 def test_refresh_leaves_register_mode_first() -> None:
     shape = config("tiny", "aim_simulator")
     entries = place_program(shape, [isr(M.WR_GB, 2)], 33)
