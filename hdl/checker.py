@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from pim_model.spec.config import Config
 from pim_model.spec.errors import Violation
-from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, REGISTER_OPS, WRITE_DATA, MicroOp
+from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, REGISTER_OPS, WRITE_DATA, MicroOp, Mode
 from pim_model.spec.timing_rules import Scope
 
 __all__ = ["Checker"]
@@ -22,6 +22,11 @@ _LONG_AGO = 1 << 16
 """The first cycle's number; stamps start from zero, further back than any rule reaches."""
 
 _CLOSED, _OPEN, _PIM, _TABLE = range(4)
+
+
+def _later(a, b):
+    """The later of two stamps."""
+    return Mux(a > b, a, b)
 
 
 def _among(op, ops):
@@ -37,8 +42,9 @@ class Checker(wiring.Component):
 
     Members
     -------
-    op0, bank0, row0, column0, op1, column1 : In
-        The command bus, as in :class:`~hdl.phy.interface.PhySignature`.
+    op0, bank0, row0, column0, op1, column1, mode0, mode1 : In
+        The command bus, as in :class:`~hdl.phy.interface.PhySignature`. No rule tells the accumulator sets apart, so
+        ``mode1`` changes nothing.
     refresh : In(1)
         Refresh is enabled: a missing one is a violation.
     violation : Out(1)
@@ -60,6 +66,8 @@ class Checker(wiring.Component):
                 "column0": In(6),
                 "op1": In(5),
                 "column1": In(6),
+                "mode0": In(2),
+                "mode1": In(2),
                 "refresh": In(1),
                 "violation": Out(1),
                 "code": Out(7),
@@ -72,6 +80,13 @@ class Checker(wiring.Component):
         # A reset does not restart time: the stamps in memories outlive it.
         self._now = Signal(_STAMP_BITS, init=_LONG_AGO, reset_less=True)
         m.d.sync += self._now.eq(self._now + 1)
+        #: A MAC of one bank, or of all, that reads the neighbour banks instead of the buffer.
+        local = (self.mode0 & Mode.LOCAL) != 0
+        self._local_one, self._local_all = Signal(), Signal()
+        m.d.comb += [
+            self._local_one.eq((self.op0 == MicroOp.MACSB) & local),
+            self._local_all.eq((self.op0 == MicroOp.MACAB) & local),
+        ]
         found = [*self._timing(m), *self._state(m), *self._windows(m), *self._bus(m)]
         found.sort(key=lambda pair: pair[1])
 
@@ -102,14 +117,14 @@ class Checker(wiring.Component):
                     Scope.GROUP: self._bank_stamp,
                     Scope.COLUMN: self._column_history,
                 }[rule.scope]
-                longest = max(other.cycles for other in rules if (other.rule.scope, other.rule.before) == key)
-                stamps[key] = make(m, name, rule, longest)
+                stamps[key] = make(m, name, [t for t in rules if (t.rule.scope, t.rule.before) == key])
             yield stamps[key](timed), timed.index
 
-    def _channel_stamp(self, m: Module, name: str, rule, longest: int):
+    def _channel_stamp(self, m: Module, name: str, rules):
         """The latest ``before`` in the channel; slot 1 also keeps its distance from slot 0 of its own cycle."""
         last = Signal(_STAMP_BITS, name=f"{name}_last")
-        in0, in1 = _among(self.op0, rule.before), _among(self.op1, rule.before)
+        before = rules[0].rule.before
+        in0, in1 = _among(self.op0, before), _among(self.op1, before)
         with m.If(in0 | in1):
             m.d.sync += last.eq(self._now)
         age = Signal(_STAMP_BITS, name=f"{name}_age")
@@ -121,33 +136,32 @@ class Checker(wiring.Component):
 
         return broken
 
-    def _bank_stamp(self, m: Module, name: str, rule, longest: int):
+    def _bank_stamp(self, m: Module, name: str, rules):
         """The latest ``before`` of each bank or bank group, of all banks at once, and of any."""
         geometry = self._config.geometry
-        shift = 0 if rule.scope is Scope.BANK else geometry.banks_per_group.bit_length() - 1
-        place = self.bank0[: geometry.bank_bits] >> shift
-        single = _among(self.op0, rule.before & ONE_BANK)
-        whole = _among(self.op0, rule.before & ALL_BANKS)
-        # At least two places: a memory of one has an address of no bits, which Verilog cannot say.
-        places = max(2, geometry.banks >> shift)
-        m.submodules[name] = each = memory.Memory(shape=_STAMP_BITS, depth=places, init=[])
-        write, read = each.write_port(), each.read_port(domain="comb")
+        before, scope = rules[0].rule.before, rules[0].rule.scope
+        shift = 0 if scope is Scope.BANK else geometry.banks_per_group.bit_length() - 1
+        place = self.bank0[shift : geometry.bank_bits]
+        single = _among(self.op0, before & ONE_BANK)
+        whole = _among(self.op0, before & ALL_BANKS)
         last_whole, last_any = (
             Signal(_STAMP_BITS, name=f"{name}_whole"),
             Signal(_STAMP_BITS, name=f"{name}_any"),
         )
-        m.d.comb += [
-            write.addr.eq(place),
-            write.data.eq(self._now),
-            write.en.eq(single),
-            read.addr.eq(place),
-        ]
+        if scope is Scope.BANK and MicroOp.MACSB in before.union(*(timed.rule.after for timed in rules)):
+            # MACSB may touch two neighbours at once: even and odd banks have a memory each.
+            odd, both = place[0], self._local_one
+            last_even = self._stamps(m, f"{name}_even", place[1:], single & (~odd | both))
+            last_odd = self._stamps(m, f"{name}_odd", place[1:], single & (odd | both))
+            newest = Mux(both, _later(last_even, last_odd), Mux(odd, last_odd, last_even))
+        else:
+            newest = self._stamps(m, name, place, single)
         with m.If(whole):
             m.d.sync += last_whole.eq(self._now)
         with m.If(whole | single):
             m.d.sync += last_any.eq(self._now)
         age_here, age_any = Signal(_STAMP_BITS, name=f"{name}_here"), Signal(_STAMP_BITS, name=f"{name}_age")
-        newest = Mux(read.data > last_whole, read.data, last_whole)
+        newest = _later(newest, last_whole)
         m.d.comb += [age_here.eq(self._now - newest), age_any.eq(self._now - last_any)]
 
         def broken(timed):
@@ -157,9 +171,24 @@ class Checker(wiring.Component):
 
         return broken
 
-    def _column_history(self, m: Module, name: str, rule, longest: int):
+    def _stamps(self, m: Module, name: str, place, stamp):
+        """A memory of stamps; ``stamp`` writes the present one to ``place``. Returns what lies there."""
+        # At least two places: a memory of one has an address of no bits, which Verilog cannot say.
+        m.submodules[name] = each = memory.Memory(shape=_STAMP_BITS, depth=max(2, 1 << len(place)), init=[])
+        write, read = each.write_port(), each.read_port(domain="comb")
+        m.d.comb += [
+            write.addr.eq(place),
+            write.data.eq(self._now),
+            write.en.eq(stamp),
+            read.addr.eq(place),
+        ]
+        return read.data
+
+    def _column_history(self, m: Module, name: str, rules):
         """The last few ``before`` commands with their buffer column; the distances are short."""
-        in0, in1 = _among(self.op0, rule.before), _among(self.op1, rule.before)
+        in_buffer = ~(self._local_one | self._local_all)
+        before, longest = rules[0].rule.before, max(timed.cycles for timed in rules)
+        in0, in1 = _among(self.op0, before) & in_buffer, _among(self.op1, before)
         history = []
         valid, place = in0 | in1, Mux(in1, self.column1, self.column0)
         for age in range(1, longest):
@@ -176,7 +205,10 @@ class Checker(wiring.Component):
                 found = [valid & (place == column) for age, valid, place in history if age < timed.cycles]
                 return sum(found, Const(0, 1)) != 0
 
-            after0, after1 = _among(self.op0, timed.rule.after), _among(self.op1, timed.rule.after)
+            after0, after1 = (
+                _among(self.op0, timed.rule.after) & in_buffer,
+                _among(self.op1, timed.rule.after),
+            )
             same_cycle = after1 & in0 & (self.column0 == self.column1)
             return (after0 & recent(self.column0)) | (after1 & recent(self.column1)) | same_cycle
 
@@ -188,7 +220,7 @@ class Checker(wiring.Component):
         geometry, op = self._config.geometry, self.op0
         bank = self.bank0[: geometry.bank_bits]
         state = Array(Signal(2, name=f"bank{i}") for i in range(geometry.banks))
-        here = state[bank]
+        here, beside = state[bank], state[bank ^ 1]
         opened, by_act, table = (Signal(geometry.banks, name=name) for name in ("opened", "by_act", "table"))
         for i in range(geometry.banks):
             m.d.comb += [
@@ -216,6 +248,7 @@ class Checker(wiring.Component):
         yield (op == MicroOp.ACT) & (here != _CLOSED), Violation.ROW_OPEN
         yield _among(op, {MicroOp.ACTAB, MicroOp.ACTAF}) & opened.any(), Violation.ROW_OPEN
         yield single & (here == _CLOSED), Violation.ROW_CLOSED
+        yield self._local_one & (beside == _CLOSED), Violation.ROW_CLOSED
         yield whole & ~opened.all(), Violation.ROW_CLOSED
         yield (op == MicroOp.REFPB) & (here != _CLOSED), Violation.REFRESH_OPEN
         yield (op == MicroOp.REFAB) & opened.any(), Violation.REFRESH_OPEN
@@ -224,6 +257,7 @@ class Checker(wiring.Component):
         yield whole & by_act.any(), Violation.PIM_ROW
         yield (op == MicroOp.AF) & opened.all() & ~table.all(), Violation.TABLE_ROW
         yield (multiply & table.any()) | (copies & (here == _TABLE)), Violation.TABLE_ROW
+        yield self._local_one & (beside == _TABLE), Violation.TABLE_ROW
 
         in_mode = Signal()
         with m.If(op == MicroOp.TMOD_IN):
@@ -263,6 +297,8 @@ class Checker(wiring.Component):
     def _bus(self, m: Module):
         geometry = self._config.geometry
         register0 = _among(self.op0, REGISTER_OPS)
+        if self._config.timing.ck_per_cycle == 1:
+            yield (self.op0 != MicroOp.NOP) & (self.op1 != MicroOp.NOP), Violation.COMMAND_BUS
         yield (
             (
                 (register0 & (self.op1 != MicroOp.NOP))

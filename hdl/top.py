@@ -114,7 +114,7 @@ class Prototype(wiring.Component):
                 quiet[i].eq(controller.quiet),
                 *(
                     getattr(checker, name).eq(getattr(phy, name))
-                    for name in ("op0", "bank0", "row0", "column0", "op1", "column1")
+                    for name in ("op0", "bank0", "row0", "column0", "op1", "column1", "mode0", "mode1")
                 ),
                 checker.refresh.eq(registers.refresh),
                 violated[i].eq(checker.violation),

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from host_runtime.errors import (
@@ -23,6 +23,7 @@ from host_runtime.patience import RESET_POLLS, Completion, macro_bound
 from host_runtime.transport.base import Transport
 from pim_model.spec.config import Config
 from pim_model.spec.errors import Status
+from pim_model.spec.isr import Instruction, Program
 from pim_model.spec.macro import MACRO_WORDS, TAG_BITS, MatVec, tag_of
 from pim_model.spec.registers import COMPLETION_VALID, IDENTITY, Control, Irq, Reg, StatusBit, macro_word
 
@@ -104,14 +105,19 @@ class Driver(Monitor):
         """Tags submitted whose completion has not arrived, oldest first."""
         return tuple(self._outstanding)
 
-    def submit(self, macro: MatVec, *, wait: bool = True) -> int:
+    def submit(
+        self, macro: MatVec | Instruction | Program, *, wait: bool = True, holds: Sequence[MatVec] = ()
+    ) -> int:
         """Queue a macro under a tag of the driver's choice, which it returns; ``macro.tag`` is not used.
 
         With the queue full it takes completions until there is a place, or raises :class:`QueueFull` if not ``wait``.
+        A PROGRAM's macros lie in the activation buffer already; ``holds`` are the products among them, whose time its
+        size does not tell.
         """
         self._require_place(wait)
         tag = self._free_tag()
-        self._push(replace(macro, tag=tag).encode(), macro_bound(macro, self.info, self._patience))
+        bound = macro_bound(macro, self.info, self._patience, holds)
+        self._push(replace(macro, tag=tag).encode(), bound)
         return tag
 
     def submit_words(self, words: Iterable[int], *, wait: bool = True) -> int:

@@ -55,7 +55,7 @@ class ConfigMismatch(IanusError):
 
 
 class DeviceError(IanusError):
-    """A macro completed with an error status; it issued no DRAM command."""
+    """A macro completed with an error status; what was malformed issued no DRAM command."""
 
     def __init__(self, status: int, tag: int):
         try:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from host_runtime.identity import DeviceInfo
 from pim_model.spec.geometry import LANES
+from pim_model.spec.isr import Instruction, Program
 from pim_model.spec.macro import MatVec
 
 __all__ = ["RESET_POLLS", "Completion", "macro_bound"]
@@ -19,6 +21,7 @@ _BASE = 20_000  # queueing behind normal traffic, decoding, staging
 _COLUMN = 8
 _ROW = 800  # activate, precharge, register mode, a refresh
 _GROUP = 1200  # bias, activation, results
+_INSTRUCTION = _ROW + 64 * _COLUMN  # an ISR instruction of the largest size
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,28 @@ class Completion:
     cycles: int
 
 
-def macro_bound(macro: MatVec | None, info: DeviceInfo, patience: float) -> int:
-    """Cycles after which a macro counts as lost; None for words that are not known to be a valid macro."""
-    if macro is None:
-        return math.ceil(_BASE * patience)
+def macro_bound(
+    macro: MatVec | Instruction | Program | None,
+    info: DeviceInfo,
+    patience: float,
+    holds: Sequence[MatVec] = (),
+) -> int:
+    """Cycles after which a macro counts as lost; None for words that are not known to be a valid macro.
+
+    ``holds``: products among the macros of a PROGRAM, which its size does not tell.
+    """
+    work = sum(_matvec(each, info) for each in holds)
+    if isinstance(macro, MatVec):
+        work += _matvec(macro, info)
+    elif isinstance(macro, Instruction):
+        work += _INSTRUCTION
+    elif isinstance(macro, Program):
+        work += macro.count * _INSTRUCTION
+    return math.ceil((_BASE + work) * patience)
+
+
+def _matvec(macro: MatVec, info: DeviceInfo) -> int:
     tiles = -(-macro.columns // (info.row_bytes // 2))
     groups = -(-macro.rows // (info.channels * info.banks))
     group = _GROUP + tiles * _ROW + -(-macro.columns // LANES) * _COLUMN
-    return math.ceil((_BASE + macro.tokens * groups * group) * patience)
+    return macro.tokens * groups * group

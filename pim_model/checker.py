@@ -64,6 +64,7 @@ class Checker:
         self._before, self._after = rule_trackers(config.timing, config.geometry)
         self._state = ProtocolState(config)
         self._faw = config.timing.faw_cycles
+        self._one_command = config.timing.ck_per_cycle == 1
         self._activations: deque[int] = deque([NEVER] * FAW_ACTIVATIONS, maxlen=FAW_ACTIVATIONS)
         self._limit = config.timing.refresh_limit
         self._refreshed = [0] * self._geometry.banks
@@ -141,13 +142,18 @@ class Checker:
         return cycle + self._bus_conflict(cycle, slot, micro.op)
 
     def _bus_conflict(self, cycle: int, slot: int, op: Op) -> bool:
-        """Slot 1 is for register commands; one register command and one data write in a cycle."""
+        """Slot 1 is for register commands; one register command and one data write in a cycle.
+
+        A cycle of one CK holds one command, in either slot.
+        """
         if slot == 1 and op not in REGISTER_OPS:
             return True
         if cycle != self._cycle:
             return False
-        return slot == self._slot or any(
-            op in kind and self._first in kind for kind in (REGISTER_OPS, WRITE_DATA)
+        return (
+            slot == self._slot
+            or self._one_command
+            or any(op in kind and self._first in kind for kind in (REGISTER_OPS, WRITE_DATA))
         )
 
     def _check_time(self, cycle: int, slot: int) -> None:

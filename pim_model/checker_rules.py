@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from pim_model.spec.geometry import TABLE_ROWS, Geometry
-from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, Micro
+from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, Micro, Mode
 from pim_model.spec.micro import MicroOp as Op
 from pim_model.spec.timing import TimedRule, Timing
 from pim_model.spec.timing_rules import Scope
@@ -33,7 +33,8 @@ class Touch(NamedTuple):
     every: bool
     """Whether these are all banks of the channel."""
     groups: range
-    column: int
+    column: int | None
+    """Of the global buffer; None where the command leaves the buffer alone."""
 
 
 @lru_cache(maxsize=1 << 16)
@@ -46,17 +47,21 @@ def touch(micro: Micro, geometry: Geometry) -> Touch | None:
         return None
     if op in _COLUMNS and not 0 <= micro.column < geometry.columns:
         return None
+    # A MAC on neighbours reads no column of the buffer, but a column of two banks.
+    local = op in (Op.MACSB, Op.MACAB) and bool(micro.mode & Mode.LOCAL)
+    column = None if local else micro.column
     if op in ONE_BANK or op in FOUR_BANKS:
         if not 0 <= micro.bank < geometry.banks:
             return None
         group = micro.bank // size
         banks = range(group * size, (group + 1) * size)
         if op in ONE_BANK:
-            banks = range(micro.bank, micro.bank + 1)
-        return Touch(banks, len(banks) == geometry.banks, range(group, group + 1), micro.column)
+            first = micro.bank & ~1 if local else micro.bank
+            banks = range(first, first + (2 if local else 1))
+        return Touch(banks, len(banks) == geometry.banks, range(group, group + 1), column)
     if op in _EVERY_BANK:
-        return Touch(range(geometry.banks), True, range(geometry.banks // size), micro.column)
-    return Touch(range(0), False, range(0), micro.column)
+        return Touch(range(geometry.banks), True, range(geometry.banks // size), column)
+    return Touch(range(0), False, range(0), column)
 
 
 class Tracker:
@@ -81,7 +86,8 @@ class Tracker:
         if scope is Scope.CHANNEL:
             self._any = cycle
         elif scope is Scope.COLUMN:
-            self._each[where.column] = cycle
+            if where.column is not None:
+                self._each[where.column] = cycle
         elif where.every:
             self._any = self._every = cycle
         else:
@@ -97,7 +103,7 @@ class Tracker:
         if scope is Scope.CHANNEL:
             return self._any
         if scope is Scope.COLUMN:
-            return self._each[where.column]
+            return NEVER if where.column is None else self._each[where.column]
         if where.every:
             return self._any
         latest = NEVER

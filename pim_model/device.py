@@ -1,24 +1,27 @@
-# Ref: register map (pim_model/spec/registers.py); IANUS (ASPLOS 2024), sections 4.1 and 7.3
+# Ref: register map (pim_model/spec/registers.py); IANUS (ASPLOS 2024), section 7.3
 """The whole prototype as the host sees it: registers, data window, interrupt line. The golden device."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from pim_model import matvec, schedule
+from pim_model import matvec
 from pim_model.numerics.profiles import profile
+from pim_model.pcu import ControlUnit
 from pim_model.spec import registers
 from pim_model.spec.config import Config
 from pim_model.spec.errors import Status
-from pim_model.spec.macro import MACRO_WORDS, MacroError, decode, tag_of
+from pim_model.spec.macro import MACRO_WORDS, tag_of
 from pim_model.spec.micro import MicroOp
 from pim_model.spec.registers import Control, Irq, Reg, StatusBit
 from pim_model.spec.timing import TIMINGS
 from pim_model.storage import Storage
+from pim_model.trace import Entry
 
 __all__ = ["BusError", "Device"]
 
@@ -69,20 +72,14 @@ class Device:
         self.numerics = profile(numerics).name
         self.storage = Storage(config.geometry)
         self.buffer: npt.NDArray[np.uint8] = np.zeros(config.buffer_bytes, dtype=np.uint8)
-        self.cycles = 0
-        self.commands: npt.NDArray[np.int64] = np.zeros(
-            (config.geometry.channels, registers.COMMAND_STRIDE // 4), dtype=np.int64
-        )
-        self._cache = matvec.MatrixCache(self.storage, cache_bytes)
+        self._pcu = ControlUnit(config, self.storage, self.buffer, self.numerics, cache_bytes)
         self._words = [0] * MACRO_WORDS
-        self._refresh_on = True
-        self._refresh_interval = config.timing.refresh_interval
-        self._refresh_due = self._refresh_interval
         self._irq_enable = 0
         self._reset()
 
     def _reset(self) -> None:
-        """Drop macros, completions and sticky bits. Memory, buffer, counters and host settings stay."""
+        """Drop macros, completions and sticky bits, close rows. Memory, buffer, counters and host settings stay."""
+        self._pcu.reset()
         self._running: _Queued | None = None
         self._queue: deque[_Queued] = deque()
         self._completions: deque[_Completion] = deque()
@@ -125,15 +122,14 @@ class Device:
             if value & Irq.ERROR:
                 self._error = self._overflow = False
         elif reg is Reg.CONTROL:
-            if value & Control.REFRESH and not self._refresh_on:
-                self._refresh_due = self.cycles + self._refresh_interval
-            self._refresh_on = bool(value & Control.REFRESH)
+            self._pcu.refresh = bool(value & Control.REFRESH)
             if value & Control.SOFT_RESET:
                 self._reset()
 
     def read_memory(self, address: int, size: int) -> bytes:
         """Read bytes of the data window (memory, then activation buffer); :class:`BusError` outside."""
         in_memory, in_buffer = self._split(address, size)
+        self._pcu.make_way(address, in_memory)
         data = self.storage.read(address, in_memory) if in_memory else b""
         if in_buffer:
             first = address + in_memory - self.config.buffer_base
@@ -144,6 +140,7 @@ class Device:
         """Write bytes of the data window; :class:`BusError` outside, with nothing written."""
         source = np.frombuffer(data, dtype=np.uint8)
         in_memory, in_buffer = self._split(address, source.size)
+        self._pcu.make_way(address, in_memory)
         if in_memory:
             self.storage.write(address, source[:in_memory].data)
         if in_buffer:
@@ -151,6 +148,33 @@ class Device:
             self.buffer[first : first + in_buffer] = source[in_memory:]
 
     # --- time
+
+    @property
+    def cycles(self) -> int:
+        """The cycle counter."""
+        return self._pcu.cycles
+
+    @property
+    def commands(self) -> npt.NDArray[np.int64]:
+        """Commands issued since power-on, by channel and op."""
+        return self._pcu.commands
+
+    @property
+    def on_progress(self) -> Callable[[float], None] | None:
+        """Told of each macro of a PROGRAM which part is done."""
+        return self._pcu.on_progress
+
+    @on_progress.setter
+    def on_progress(self, report: Callable[[float], None] | None) -> None:
+        self._pcu.on_progress = report
+
+    def record(self) -> None:
+        """Record all commands of macros from now on; drops an earlier recording."""
+        self._pcu.recording = []
+
+    def recorded(self) -> list[Entry]:
+        """The commands recorded, by cycle, channel and slot."""
+        return sorted(self._pcu.recording or (), key=lambda entry: entry[:3])
 
     @property
     def pending(self) -> int:
@@ -163,20 +187,7 @@ class Device:
         item = self._running
         if item is None:
             return False
-        status = Status.OK
-        try:
-            macro = decode(item.words, self.config)
-        except MacroError as error:
-            status = error.status
-            self.cycles += schedule.PCU_LATENCY
-        else:
-            matvec.execute(macro, self.storage, self._cache, self.buffer, self.numerics)
-            due = self._refresh_due - self.cycles if self._refresh_on else None
-            cost = schedule.macro_cycles(self.config, macro, due)
-            for op, count in cost.commands.items():
-                self.commands[:, op] += count
-            self.cycles += schedule.PCU_LATENCY + cost.cycles
-            self._refresh_due += cost.commands.get(MicroOp.REFAB, 0) * self._refresh_interval
+        status = self._pcu.run(item.words)
         self._completions.append(_Completion(tag_of(item.words), status, self.cycles - item.pushed))
         self._running = None
         self._start()
@@ -241,7 +252,7 @@ class Device:
             case Reg.QUEUE_DEPTH:
                 return config.macro_queue | config.completion_queue << 16
             case Reg.CONTROL:
-                return Control.REFRESH if self._refresh_on else 0
+                return Control.REFRESH if self._pcu.refresh else 0
             case Reg.STATUS:
                 return (
                     (StatusBit.BUSY if self.pending else 0)

@@ -103,19 +103,23 @@ def _moved(entry: Entry, shift: int) -> Entry:
 # --- export
 
 
-def write_vcd(path: Path, entries: Sequence[Entry], *, cycle_ns: int = 1) -> None:
+def write_vcd(path: Path, entries: Sequence[Entry], *, cycle_ns: float = 1.0) -> None:
     """Write a VCD file: per channel and slot the command's name and operands, NOP where none stands.
 
-    ``cycle_ns``: length of a controller cycle in whole ns.
+    ``cycle_ns``: length of a controller cycle, rounded to 0.1 ns.
     """
-    with open(path, "w", encoding="ascii") as stream, VCDWriter(stream, timescale="1 ns", date="") as writer:
+    units = round(10 * cycle_ns)
+    with (
+        open(path, "w", encoding="ascii") as stream,
+        VCDWriter(stream, timescale="100 ps", date="") as writer,
+    ):
         lanes = {
             (channel, slot): _Lane.register(writer, f"channel{channel}.slot{slot}")
             for channel in sorted({entry.channel for entry in entries})
             for slot in (0, 1)
         }
         for time, lane, micro in _changes(entries):
-            lanes[lane].show(writer, time * cycle_ns, micro)
+            lanes[lane].show(writer, time * units, micro)
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,8 @@ class RegisterStream(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         timing = self._config.timing
-        gb_to_mac = timing.between(MicroOp.WRGB, MicroOp.MACAB, Scope.COLUMN)
+        # In register mode all rows are closed, so a mode switch and an activation lie between WRGB and MACAB.
+        gb_to_mac = timing.between(MicroOp.WRGB, MicroOp.MACAB, Scope.COLUMN) if timing.direct else 1
         if timing.direct and timing.between(MicroOp.MACAB, MicroOp.WRGB, Scope.COLUMN) != 1:
             raise ValueError("tMACGB must be one controller cycle: mac_index counts MACABs of earlier cycles")
 

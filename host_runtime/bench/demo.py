@@ -47,7 +47,7 @@ def draw(shape: Config, numerics: str, directory: Path) -> tuple[Path, Path]:
         entries = transport.recorded()
     directory.mkdir(parents=True, exist_ok=True)
     vcd, svg = directory / "commands.vcd", directory / "commands.svg"
-    write_vcd(vcd, entries, cycle_ns=round(shape.timing.cycle_ns))
+    write_vcd(vcd, entries, cycle_ns=shape.timing.cycle_ns)
     title = (
         f"{rows} x {columns}, {'bias' if activation is None else f'bias, {activation}'}; {shape.timing_name}"
     )

@@ -70,6 +70,7 @@ def _timing(shape: Config) -> dict[str, Any]:
         "description": timing.description,
         "register_access": timing.register_access.value,
         "tck_ns": timing.tck_ns,
+        "ck_per_cycle": timing.ck_per_cycle,
         "cycle_ns": timing.cycle_ns,
         "params": {
             name: {"ck": p.ck, "ns": p.ns, "clocks": p.clocks(timing.tck_ns), "source": p.source}
@@ -101,8 +102,8 @@ def _versions() -> dict[str, str | None]:
 
 def _show(output: Output, shape: Config, result: dict[str, Any]) -> None:
     geometry, timing = shape.geometry, shape.timing
-    # Every processing unit takes one column of 32 bytes a cycle.
-    peak = geometry.outputs * 32 / timing.cycle_ns * 1e9
+    # Every processing unit takes one column of 32 bytes each tCCD.
+    peak = geometry.outputs * 32 / (timing.cycles("tCCD") * timing.cycle_ns) * 1e9
     output.table(
         f"configuration {shape.name}",
         {
@@ -115,7 +116,8 @@ def _show(output: Output, shape: Config, result: dict[str, Any]) -> None:
         },
     )
     output.table(
-        f"timing {timing.name}: {timing.description}; registers by {timing.register_access.value}",
+        f"timing {timing.name}: {timing.description}; registers by {timing.register_access.value}; "
+        f"a cycle is {timing.ck_per_cycle} CK, {timing.cycle_ns:g} ns",
         [
             (name, str(p["clocks"]), f"{p['clocks'] * timing.tck_ns:g}", p["source"])
             for name, p in result["timing"]["params"].items()

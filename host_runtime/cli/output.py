@@ -70,6 +70,19 @@ class Output:
             raise click.UsageError(f"--json {self._json_path}: {error.strerror}") from error
 
     @contextmanager
+    def working(self, what: str) -> Iterator[Callable[[float], None]]:
+        """A function to tell which part of the work is done: a bar on a terminal, nothing elsewhere."""
+        progress = Progress(
+            TextColumn(what), BarColumn(), TimeElapsedColumn(), console=self.live, transient=True
+        )
+        task = progress.add_task("", total=1.0)
+        if not self.live.is_terminal:
+            yield lambda _: None
+            return
+        with progress:
+            yield lambda part: progress.update(task, completed=part)
+
+    @contextmanager
     def building(self, what: str = "") -> Iterator[Callable[[str, float | None], None]]:
         """A function to tell of a build's steps: a bar that is only there while something is built.
 

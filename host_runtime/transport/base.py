@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-__all__ = ["Transport"]
+if TYPE_CHECKING:
+    from pim_model.trace import Entry
+
+__all__ = ["RecordingTransport", "Transport"]
 
 
 class Transport(ABC):
@@ -54,6 +58,13 @@ class Transport(ABC):
         """
         self.write_memory(address, data)
 
+    def peek(self, address: int, size: int) -> bytes:
+        """Bulk look at memory after the work that is measured, the counterpart of :meth:`preload`.
+
+        Default: :meth:`read_memory`.
+        """
+        return self.read_memory(address, size)
+
     def close(self) -> None:  # noqa: B027 - most transports hold nothing
         """Release what the transport holds. May be called twice."""
 
@@ -64,3 +75,18 @@ class Transport(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+class RecordingTransport(Transport):
+    """A way to a device whose command buses can be seen: a simulation of any kind."""
+
+    on_progress: Callable[[float], None] | None = None
+    """Told which part of a running PROGRAM is done, by transports that know."""
+
+    @abstractmethod
+    def record(self, capacity: int) -> None:
+        """Record the commands on all channels from now on, up to ``capacity``; drops an earlier recording."""
+
+    @abstractmethod
+    def recorded(self) -> list[Entry]:
+        """The commands recorded, as a trace; :class:`TransportError` if there were more than the capacity."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from host_runtime.errors import AccessError
-from host_runtime.transport.base import Transport
+from typing import TYPE_CHECKING
+
+from host_runtime.errors import AccessError, TransportError
+from host_runtime.transport.base import RecordingTransport
 from pim_model.device import BusError, Device
 from pim_model.spec.config import Config
+
+if TYPE_CHECKING:
+    from pim_model.trace import Entry
 
 __all__ = ["ModelTransport"]
 
 
-class ModelTransport(Transport):
+class ModelTransport(RecordingTransport):
     """A golden device in this process, fresh. Its time advances only in :meth:`wait_interrupt`.
 
     ``ValueError`` for an unknown arithmetic profile.
@@ -20,6 +25,8 @@ class ModelTransport(Transport):
 
     def __init__(self, config: Config, numerics: str = "aligned"):
         self.device = Device(config, numerics)
+        self.device.on_progress = self._progress
+        self._capacity = 0
 
     def read_register(self, offset: int) -> int:
         try:
@@ -51,3 +58,18 @@ class ModelTransport(Transport):
         while not self.device.interrupt and self.device.cycles < end and self.device.step():
             pass
         return self.device.interrupt
+
+    def record(self, capacity: int) -> None:
+        self.device.record()
+        self._capacity = capacity
+
+    def recorded(self) -> list[Entry]:
+        """As in :class:`RecordingTransport`; normal traffic is not seen."""
+        entries = self.device.recorded()
+        if len(entries) > self._capacity:
+            raise TransportError(f"{len(entries)} commands were issued, with room to record {self._capacity}")
+        return entries
+
+    def _progress(self, done: float) -> None:
+        if self.on_progress is not None:
+            self.on_progress(done)

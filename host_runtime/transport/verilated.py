@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from host_runtime.errors import AccessError, TransportError
-from host_runtime.transport.base import Transport
+from host_runtime.transport.base import RecordingTransport
 from pim_model.spec.config import Config
 from pim_model.spec.micro import Micro, MicroOp
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SimulationUnavailable", "VerilatedTransport"]
 
+_MICRO = ("op", "bank", "row", "column", "mode")
 STALL = 1_000_000
 """Cycles without progress after which a bus access fails. Normal traffic waits for the end of a macro."""
 
@@ -25,7 +26,7 @@ class SimulationUnavailable(TransportError):
     """There is no simulation to open: the extra ``sim``, a compiler or a place to build in is missing."""
 
 
-class VerilatedTransport(Transport):
+class VerilatedTransport(RecordingTransport):
     """A simulation of the whole prototype, freshly reset.
 
     The library is built the first time; ``progress(step, fraction)`` is told of it (fraction None if unknown).
@@ -89,11 +90,14 @@ class VerilatedTransport(Transport):
         with self._doing(f"preload {len(data)} bytes", address):
             self.simulation.preload(address, data)
 
+    def peek(self, address: int, size: int) -> bytes:
+        with self._doing(f"peek at {size} bytes", address):
+            return self.simulation.peek(address, size)
+
     def close(self) -> None:
         self.simulation.close()
 
     def record(self, capacity: int) -> None:
-        """Record the commands on all channels from now on, up to ``capacity``."""
         self.simulation.record(capacity)
 
     def recorded(self) -> list[Entry]:
@@ -102,18 +106,15 @@ class VerilatedTransport(Transport):
 
         with self._doing("read the trace", 0):
             records = self.simulation.trace()
-        return [
-            Entry(
-                int(record["cycle"]),
-                int(record["channel"]),
-                int(record["slot"]),
-                Micro(
-                    MicroOp(int(record["op"])),
-                    *(int(record[name]) for name in ("bank", "row", "column", "mode")),
-                ),
-            )
-            for record in records
-        ]
+        micros: dict[tuple[int, ...], Micro] = {}  # few differ, and a trace may have millions
+        entries = []
+        for cycle, channel, slot, *fields in records[["cycle", "channel", "slot", *_MICRO]].tolist():
+            key = tuple(fields)
+            micro = micros.get(key)
+            if micro is None:
+                micro = micros[key] = Micro(MicroOp(key[0]), *key[1:])
+            entries.append(Entry(cycle, channel, slot, micro))
+        return entries
 
 
 def _require_word(action: str, offset: int) -> None:

@@ -95,6 +95,7 @@ _ROWS: tuple[tuple[str, Scope, tuple[Op, ...], tuple[Op, ...], str, str], ...] =
     ("tWTRres",      C, (Op.WR,),                     RESULTS,                       "WL + BL + tWTRL",          "S 823, 831"),
     ("tGBTR",        C, (Op.WRGB,),                   (Op.RD, *RESULTS),             "WLREG + BL + tWTRS",       "S 825"),
     ("tBIASTR",      C, (Op.WRBIAS,),                 (Op.RD, *RESULTS),             "WLREG + BL + tWTRL",       "S 826, 833"),
+    ("tRDRES",       C, (Op.RD,),                     RESULTS,                       "RL + BL - RLREG",          "D: data leave in order, one burst after the other"),
     # --- hazards that the peer leaves out and hardware needs
     ("tWTRint",      C, (Op.WR, Op.WRBK, Op.WRCP),    (*MACS, Op.RDCP, Op.EWMUL, Op.AF), "WL + BL + tWTRL",      "D: an internal read waits for the array as a read does"),
     ("tGBMAC",       K, (Op.WRGB,),                   MACS,                          "tGBMAC",                   "D: the column is in the buffer before a PU reads it"),
@@ -109,6 +110,9 @@ _ROWS: tuple[tuple[str, Scope, tuple[Op, ...], tuple[Op, ...], str, str], ...] =
     ("tMACAF",       C, MACS,                         (Op.AF,),                      "tMACRD",                   "D: as tMACRD"),
     ("tAFRD",        C, (Op.AF,),                     (Op.RDAF,),                    "tAFRD",                    "D: look-up, multiply, add before the register is read"),
     ("tAFBIAS",      C, (Op.AF,),                     (Op.WRBIAS,),                  "tAFRD",                    "D: the look-up has read the accumulator"),
+    ("tINTW",        C, (*MACS, Op.RDCP, Op.AF),      (Op.WR, Op.WRBK, Op.WRCP),     "RL + BL + tRTW - WL",      "D: as RD to WR: the array is read before it changes"),
+    ("tEWTR",        B, (Op.EWMUL,),                  (Op.RD, Op.WR, Op.WRBK, *MACS, Op.RDCP, Op.WRCP), "tEWPRE", "D: the product is in the array when the row may close, and no sooner for sure"),
+    ("tAFAF",        C, (Op.AF,),                     (Op.AF,),                      "tAFRD",                    "D: one look-up at a time, whichever the accumulator set"),
     # --- register mode
     ("tMODIN",       C, (Op.TMOD_IN,),                REGISTERS,                     "tMODIN",                   "R; S 905"),
     ("tMODIN2",      C, (Op.TMOD_IN,),                (Op.TMOD_OUT,),                "tMODIN",                   "S 905"),

@@ -120,9 +120,10 @@ class CheckerBench(Harness):
         dut.op0.value = first.op if first else 0
         if first:
             dut.bank0.value, dut.row0.value, dut.column0.value = first.bank, first.row, first.column
+            dut.mode0.value = first.mode
         dut.op1.value = second.op if second else 0
         if second:
-            dut.column1.value = second.column
+            dut.column1.value, dut.mode1.value = second.column, second.mode
 
 
 def _names(reports: list[tuple[int, int]]) -> str:

@@ -33,7 +33,7 @@ def bad(name: str, status: Status, flips: dict[int, int] | None = None, **fields
 # In a text: b = buffer bytes, r = rows for weights, g = outputs of a group.
 CASES = [
     bad("opcode zero", Status.BAD_OPCODE, {0: 0x01}),
-    bad("opcode unknown", Status.BAD_OPCODE, {0: 0x80}),
+    bad("opcode unknown", Status.BAD_OPCODE, {0: 0x02}),
     bad("opcode all ones", Status.BAD_OPCODE, {0: 0xFE}),
     bad("reserved bit 26", Status.RESERVED_BITS, {0: 1 << 26}),
     bad("reserved bit 27", Status.RESERVED_BITS, {0: 1 << 27}),
@@ -77,7 +77,7 @@ CASES = [
     bad("results reach into the bias", Status.OVERLAP, tokens=2, bias_offset=544),
     bad("bias reaches into the results", Status.OVERLAP, rows=33, bias_offset=448),
     # the first check that fails names the status
-    bad("opcode before reserved", Status.BAD_OPCODE, {0: 0x80, 7: 1}),
+    bad("opcode before reserved", Status.BAD_OPCODE, {0: 0x02, 7: 1}),
     bad("reserved before shape", Status.RESERVED_BITS, {7: 1}, rows=0),
     bad("shape before function", Status.BAD_SHAPE, rows=0, function=9),
     bad("function before weights", Status.BAD_FUNCTION, function=9, weight_row=0xFFFF),
@@ -125,7 +125,8 @@ def test_malformed_macro(bench: Bench, case: Bad) -> None:
 
 
 def test_every_status_is_provoked() -> None:
-    assert {case.status for case in CASES} == set(Status) - {Status.OK}
+    of_instructions = {Status.CHANNEL_MASK, Status.ADDRESS_RANGE}  # no MATVEC has these
+    assert {case.status for case in CASES} == set(Status) - {Status.OK} - of_instructions
 
 
 def test_good_and_bad_macros_mixed(bench: Bench) -> None:

@@ -26,6 +26,7 @@ def test_rules(test: str, timing: str, bench: Bench) -> None:
     [
         "forbidden_sequences",
         "allowed_sequences",
+        "neighbour_edges",
         "mixed_rows",
         "activation_window",
         "command_bus",

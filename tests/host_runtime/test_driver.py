@@ -21,7 +21,8 @@ from host_runtime.errors import (
 )
 from pim_model.spec.config import config
 from pim_model.spec.errors import Status
-from pim_model.spec.macro import MatVec
+from pim_model.spec.isr import Instruction, Program
+from pim_model.spec.macro import MacroOp, MatVec
 from pim_model.spec.micro import MicroOp
 from pim_model.spec.registers import ABI_MAJOR, Control, Irq, Reg, StatusBit, command_counter, macro_word
 from tests.host_runtime.scripted import TINY, Faults, ScriptedTransport
@@ -335,3 +336,38 @@ def test_violation_is_told_by_name(code: int, rule: str) -> None:
     ) as caught:
         driver.check_violations()
     assert (caught.value.code, caught.value.channel) == (code, 1)
+
+
+# ----------------------------------------------------------------------------------------------- instructions, PROGRAM
+
+
+def test_instructions_and_programs_are_submitted_under_own_tags() -> None:
+    driver, transport = opened()
+    instruction = Instruction(op=MacroOp.MAC_ABK, size=3, row=5, mask=3, tag=99)
+    program = Program(offset=64, count=7)
+    macros: tuple[Instruction | Program, ...] = (instruction, program)
+    encoded = (replace(instruction, tag=0).encode(), replace(program, tag=1).encode())
+    for tag, (macro, words) in enumerate(zip(macros, encoded, strict=True)):
+        transport.log.clear()
+        assert driver.submit(macro) == tag
+        expected = [*((macro_word(index), word) for index, word in enumerate(words)), (Reg.MACRO_PUSH, 1)]
+        assert transport.writes() == expected
+        assert driver.wait(tag).status == Status.OK
+
+
+def test_time_out_follows_from_the_size() -> None:
+    driver, transport = opened()
+
+    def bound(macro: Instruction | Program | MatVec, holds: tuple[MatVec, ...] = ()) -> int:
+        driver.wait(driver.submit(macro, holds=holds))
+        return transport.waits[-1]
+
+    one, ten, many = (bound(Program(offset=0, count=count)) for count in (1, 10, 8000))
+    assert bound(Instruction(op=MacroOp.SYNC)) == one
+    assert ten - one == 9 * (many - one) / 7999
+    # The slowest instruction of the slowest preset, 64 columns with a mode switch each way and a refresh: 700 CK.
+    assert (ten - one) / 9 > 700
+    product = replace(MACRO, rows=1000)
+    assert bound(Program(offset=0, count=10), (product,)) - ten == bound(product) - bound(
+        replace(MACRO, tokens=0)
+    )

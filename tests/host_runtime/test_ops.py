@@ -16,6 +16,7 @@ from host_runtime.plan import Part, Plan, stride
 from host_runtime.reference import fp32_linear, golden_linear, ulp_distance
 from host_runtime.tensor import Arena, Span
 from host_runtime.transport.model import ModelTransport
+from pim_model.numerics.activation import FUNCTIONS, table
 from pim_model.spec.config import Config, config
 
 TINY = config("tiny")
@@ -231,6 +232,26 @@ def test_wrong_inputs_are_refused(x: object) -> None:
     matrix = pim.upload(np.zeros((3, 5), np.uint16))
     with pytest.raises(ValueError, match=r"x must be uint16 \[tokens, 5\], not"):
         pim.matvec(matrix, x)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_table_lies_in_its_row_of_every_bank(name: str) -> None:
+    shape = config("ianus")
+    pim = opened(shape)
+    assert pim.load_table(name) == FUNCTIONS[name]
+    geometry = shape.geometry
+    row = geometry.address(geometry.table_row(FUNCTIONS[name]))
+    found = pim.driver.transport.read_memory(row, geometry.slab_bytes)
+    assert found == table(name).tobytes() * geometry.outputs
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_product_with_every_activation(name: str, rng: np.random.Generator) -> None:
+    shape = config("ianus")
+    weights, bias, x = bits(rng, 70, 40), bits(rng, 70), bits(rng, 2, 40)
+    pim = opened(shape)
+    result = pim.linear(pim.upload(weights, bias), x, name)
+    np.testing.assert_array_equal(result, golden_linear("aligned", weights, x, bias, name))
 
 
 def test_unknown_activation_is_refused() -> None:

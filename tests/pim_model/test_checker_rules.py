@@ -10,7 +10,7 @@ import pytest
 from pim_model.checker import Checker
 from pim_model.spec.config import config
 from pim_model.spec.errors import Violation
-from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, Micro
+from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, Micro, Mode
 from pim_model.spec.micro import MicroOp as Op
 from pim_model.spec.timing import TIMINGS, TimedRule, timing
 from pim_model.spec.timing_rules import RULES, Scope
@@ -70,15 +70,16 @@ def instances(micro: Micro, scope: Scope) -> set[int]:
     """What a command touches, from the words of the rule table; a mode switch concerns all banks."""
     if scope is Scope.CHANNEL:
         return {0}
+    local = micro.op in (Op.MACSB, Op.MACAB) and bool(micro.mode & Mode.LOCAL)
     if scope is Scope.COLUMN:
-        return {micro.column}
+        return set() if local else {micro.column}
     banks: set[int] = set()
     if micro.op in ALL_BANKS or micro.op in (Op.TMOD_IN, Op.TMOD_OUT):
         banks = set(range(16))
     elif micro.op in FOUR_BANKS:
         banks = {bank for bank in range(16) if bank // 4 == micro.bank // 4}
     elif micro.op in ONE_BANK:
-        banks = {micro.bank}
+        banks = {micro.bank, micro.bank ^ 1} if local else {micro.bank}
     return banks if scope is Scope.BANK else {bank // 4 for bank in banks}
 
 
@@ -87,6 +88,7 @@ def test_random_commands_agree_with_pairwise_rules(preset_name: str, rng: np.ran
     """Every earlier command against every later one, straight from the table, whatever came between."""
     checker = Checker(config("ianus", preset_name))
     rules = timing(preset_name).rules
+    longest = max(rule.cycles for rule in rules)
     past: list[tuple[int, Micro]] = []
     ops = [op for op in Op if op is not Op.NOP]
     cycle = START
@@ -97,6 +99,7 @@ def test_random_commands_agree_with_pairwise_rules(preset_name: str, rng: np.ran
             ops[int(rng.integers(len(ops)))],
             int(rng.integers(16)),
             int(rng.integers(8)),
+            int(rng.integers(4)),
             int(rng.integers(4)),
         )
         expected = {
@@ -113,8 +116,36 @@ def test_random_commands_agree_with_pairwise_rules(preset_name: str, rng: np.ran
             f"{micro} at {cycle}"
         )
         seen |= expected
-        past = [entry for entry in past if entry[0] > cycle - 200] + [(cycle, micro)]
+        past = [entry for entry in past if entry[0] > cycle - longest] + [(cycle, micro)]
     assert len(seen) > 30
+
+
+def rule_named(name: str) -> TimedRule:
+    return next(rule for rule in timing("ianus_ck").rules if rule.rule.name == name)
+
+
+@pytest.mark.parametrize(("bank", "neighbour", "apart"), [(5, 4, 6), (4, 5, 3)])
+def test_local_macsb_touches_its_neighbour_too(bank: int, neighbour: int, apart: int) -> None:
+    local = Micro(Op.MACSB, bank=bank, column=7, mode=Mode.LOCAL)
+    plain = Micro(Op.MACSB, bank=bank, column=7)
+    opened, closed = rule_named("tRCDMAC"), rule_named("tMACPRE")
+    for other, expected in ((bank, True), (neighbour, True), (apart, False)):
+        act, pre = Micro(Op.ACT, bank=other), Micro(Op.PRE, bank=other)
+        for mac, bound in ((local, expected), (plain, other == bank)):
+            assert found("ianus_ck", opened, act, mac, opened.cycles - 1) is bound
+            assert found("ianus_ck", closed, mac, pre, closed.cycles - 1) is bound
+            assert not found("ianus_ck", opened, act, mac, opened.cycles)
+            assert not found("ianus_ck", closed, mac, pre, closed.cycles)
+
+
+@pytest.mark.parametrize("op", [Op.MACSB, Op.MACAB])
+def test_local_macs_leave_the_buffer_alone(op: Op) -> None:
+    load = Micro(Op.WRGB, column=7)
+    for mode, bound in ((0, True), (Mode.SET1, True), (Mode.LOCAL, False)):
+        mac = Micro(op, bank=5, column=7, mode=mode)
+        for name, pair in (("tGBMAC", (load, mac)), ("tMACGB", (mac, load))):
+            rule = rule_named(name)
+            assert found("ianus_ck", rule, *pair, rule.cycles - 1) is bound, f"{name}, mode {mode}"
 
 
 LEGAL = [

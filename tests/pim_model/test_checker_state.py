@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pim_model.checker import Checker, ProtocolError, describe
 from pim_model.spec.config import config
 from pim_model.spec.errors import Violation
-from pim_model.spec.micro import Micro
+from pim_model.spec.micro import Micro, Mode
 from pim_model.spec.micro import MicroOp as Op
-from pim_model.spec.timing import TIMINGS
+from pim_model.spec.timing import TIMINGS, timing
 from pim_model.spec.timing_rules import RULES
 
 FAR = 300  # more than any rule
 
-A1, A2, AB, AF_ROW, A4 = (
+A0, A1, A2, AB, AF_ROW, A4 = (
+    Micro(Op.ACT, bank=0, row=3),
     Micro(Op.ACT, bank=1, row=3),
     Micro(Op.ACT, bank=2, row=3),
     Micro(Op.ACTAB, row=3),
@@ -65,6 +68,15 @@ def states(preset_name: str, *commands: Micro) -> list[str]:
         ((A4, Micro(Op.WR)), ["PIM_ROW"]),
         ((AF_ROW, Micro(Op.RD)), ["PIM_ROW"]),
         ((A1, Micro(Op.MACSB, bank=1)), []),
+        ((A1, Micro(Op.MACSB, bank=1, mode=Mode.LOCAL)), ["ROW_CLOSED"]),
+        ((A1, A2, Micro(Op.MACSB, bank=2, mode=Mode.LOCAL)), ["ROW_CLOSED"]),
+        ((A1, A0, Micro(Op.MACSB, bank=1, mode=Mode.LOCAL)), []),
+        ((A1, A0, Micro(Op.MACSB, bank=0, mode=Mode.LOCAL)), []),
+        ((AF_ROW, Micro(Op.PRE, bank=1), A1, Micro(Op.MACSB, bank=1)), []),
+        ((AF_ROW, Micro(Op.PRE, bank=1), A1, Micro(Op.MACSB, bank=1, mode=Mode.LOCAL)), ["TABLE_ROW"]),
+        ((AB, Micro(Op.MACSB, bank=1, mode=Mode.LOCAL)), []),
+        ((AB, Micro(Op.MACAB, mode=Mode.LOCAL)), []),
+        ((AB, Micro(Op.PRE, bank=1), Micro(Op.MACAB, mode=Mode.LOCAL)), ["ROW_CLOSED"]),
         ((A1, Micro(Op.RDCP, bank=1)), []),
         ((AB, Micro(Op.RDCP, bank=1)), []),
         ((AB, Micro(Op.WRBK)), []),
@@ -116,7 +128,7 @@ def test_fifth_activation_waits_for_the_window(preset_name: str) -> None:
 @pytest.mark.parametrize("preset_name", TIMINGS)
 def test_refresh_deadline(preset_name: str) -> None:
     preset = config("ianus", preset_name)
-    limit = 9 * 1900
+    limit = 9 * (3800 if preset_name == "aim_simulator" else 1900)
     assert preset.timing.refresh_limit == limit
     checker = Checker(preset)
     assert checker.probe(limit, 0, A1) == []
@@ -141,6 +153,30 @@ def test_refresh_bank_by_bank_counts_when_all_had_theirs() -> None:
     assert Violation.REFRESH_LATE in checker.probe(1000 + limit + 1, 0, A1)
     unwatched = Checker(preset, refresh=False)
     assert unwatched.probe(10 * limit, 0, A1) == []
+
+
+@pytest.mark.parametrize("preset_name", TIMINGS)
+def test_a_cycle_of_one_ck_takes_one_command(preset_name: str) -> None:
+    one = preset_name == "aim_simulator"
+    checker = Checker(config("ianus", preset_name))
+    load = Micro(Op.WRGB)
+    checker.issue(FAR, 0, A1)
+    assert (Violation.COMMAND_BUS in checker.probe(FAR, 1, load)) is one
+
+
+@pytest.mark.parametrize("ck_per_cycle", [1, 2])
+def test_earliest_keeps_a_cycle_of_one_ck_to_one_command(
+    ck_per_cycle: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under a preset that there is not: registers reached at any time, and one CK a cycle."""
+    other = replace(timing("ianus_ck"), ck_per_cycle=ck_per_cycle)
+    monkeypatch.setattr("pim_model.spec.config.timing", lambda name: other)
+    checker = Checker(config("ianus"), strict=True)
+    checker.issue(FAR, 0, A1)
+    load = Micro(Op.WRGB)
+    cycle = checker.earliest(load, FAR)
+    assert cycle == FAR + (ck_per_cycle == 1)
+    checker.issue(cycle, 1, load)
 
 
 def test_command_bus() -> None:

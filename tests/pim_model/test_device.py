@@ -240,7 +240,7 @@ GOOD = MACRO.encode()
     ("changes", "status"),
     [
         ({0: 0}, Status.BAD_OPCODE),
-        ({0: GOOD[0] + 1}, Status.BAD_OPCODE),
+        ({0: GOOD[0] + 2}, Status.BAD_OPCODE),
         ({0: GOOD[0] | 1 << 26}, Status.RESERVED_BITS),
         ({0: GOOD[0] | 1 << 28}, Status.RESERVED_BITS),
         ({1: GOOD[1] | 1 << 24}, Status.RESERVED_BITS),

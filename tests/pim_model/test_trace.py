@@ -44,8 +44,8 @@ def test_broadcast_puts_each_command_on_each_channel() -> None:
         assert mine == placed
 
 
-def read_vcd(path: Path) -> list[Entry]:
-    """Every command in a VCD file: each lane is sampled in every cycle."""
+def read_vcd(path: Path, units: int) -> list[Entry]:
+    """Every command in a VCD file: each lane is sampled in every cycle of ``units`` of its time."""
     names: dict[str, tuple[int, int, str]] = {}
     scopes: list[str] = []
     now: dict[tuple[int, int, str], object] = {}
@@ -61,7 +61,8 @@ def read_vcd(path: Path) -> list[Entry]:
                 channel, slot = (int(re.sub(r"\D", "", scope)) for scope in scopes)
                 names[token.var.id_code] = (channel, slot, token.var.reference)
             elif token.kind is TokenKind.CHANGE_TIME:
-                time = token.time_change
+                time, rest = divmod(token.time_change, units)
+                assert not rest, "a change inside a cycle"
             elif token.kind is TokenKind.CHANGE_STRING:
                 now[names[token.string_change.id_code]] = token.string_change.value
             elif token.kind is TokenKind.CHANGE_VECTOR:
@@ -79,10 +80,11 @@ def read_vcd(path: Path) -> list[Entry]:
     return found
 
 
-def test_vcd_holds_every_command(entries: list[Entry], tmp_path: Path) -> None:
-    write_vcd(tmp_path / "trace.vcd", entries)
-    assert "$timescale 1 ns $end" in (tmp_path / "trace.vcd").read_text()
-    assert read_vcd(tmp_path / "trace.vcd") == sorted(entries, key=lambda entry: entry[:3])
+@pytest.mark.parametrize(("cycle_ns", "units"), [(1.0, 10), (0.5, 5)])
+def test_vcd_holds_every_command(entries: list[Entry], cycle_ns: float, units: int, tmp_path: Path) -> None:
+    write_vcd(tmp_path / "trace.vcd", entries, cycle_ns=cycle_ns)
+    assert "$timescale 100 ps $end" in (tmp_path / "trace.vcd").read_text()
+    assert read_vcd(tmp_path / "trace.vcd", units) == sorted(entries, key=lambda entry: entry[:3])
 
 
 def test_perfetto_holds_every_command(entries: list[Entry], tmp_path: Path) -> None:

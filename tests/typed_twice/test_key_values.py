@@ -88,6 +88,7 @@ CLOCKS: dict[str, tuple[int, int, int, int]] = {
     "tWTRres": (18, 18, 19, 18),
     "tGBTR": (16, 16, 12, 16),
     "tBIASTR": (18, 18, 14, 18),
+    "tRDRES": (2, 2, 52, 2),  # RL + BL - RLREG: 9+2-9, 50+2-0
     "tWTRint": (18, 18, 19, 18),
     "tGBMAC": (4, 4, 4, 4),
     "tMACGB": (2, 2, 2, 2),
@@ -101,6 +102,9 @@ CLOCKS: dict[str, tuple[int, int, int, int]] = {
     "tMACAF": (20, 20, 20, 20),
     "tAFRD": (20, 20, 20, 20),
     "tAFBIAS": (20, 20, 20, 20),
+    "tINTW": (10, 10, 50, 10),  # as tRTW
+    "tEWTR": (30, 30, 39, 30),  # as tEWPRE
+    "tAFAF": (20, 20, 20, 20),
     "tMODIN": (34, 34, 32, 34),
     "tMODIN2": (34, 34, 32, 34),
     "tMODOUT": (8, 8, 32, 8),
@@ -126,21 +130,26 @@ def test_rule_has_its_value(preset: str, name: str) -> None:
     rule = next(rule for rule in resolved.rules if rule.rule.name == name)
     clocks = CLOCKS[name][PRESETS.index(preset)]
     assert rule.clocks == clocks
-    assert rule.cycles == (clocks + 1) // 2, "a controller cycle is two CK, rounded up"
+    if preset == "aim_simulator":
+        assert rule.cycles == clocks, "a controller cycle is one CK"
+    else:
+        assert rule.cycles == (clocks + 1) // 2, "a controller cycle is two CK, rounded up"
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_windows_and_refresh(preset: str) -> None:
     resolved = timing(preset)
-    assert resolved.cycle_ns == 1.0
-    assert resolved.faw_cycles == 14
-    assert resolved.refresh_interval == 1900
+    ck = 1 if preset == "aim_simulator" else 2
+    assert resolved.ck_per_cycle == ck
+    assert resolved.cycle_ns == 0.5 * ck
+    assert resolved.faw_cycles == 28 // ck
+    assert resolved.refresh_interval == 3800 // ck
     assert POSTPONED == 8
-    assert resolved.refresh_limit == 17100
+    assert resolved.refresh_limit == 34200 // ck
     assert resolved.direct is preset.startswith("ianus")
 
 
-@pytest.mark.parametrize(("preset", "read", "result"), [("ianus_ck", 6, 6), ("aim_simulator", 26, 1)])
+@pytest.mark.parametrize(("preset", "read", "result"), [("ianus_ck", 6, 6), ("aim_simulator", 52, 2)])
 def test_read_latency(preset: str, read: int, result: int) -> None:
     # RL + BL: 9 + 2 CK and 50 + 2 CK; of results 9 + 2 and 0 + 2.
     assert timing(preset).cycles("RL + BL") == read
@@ -184,7 +193,8 @@ def test_macro_words() -> None:
 
 
 def test_status_numbers() -> None:
-    names = "OK BAD_OPCODE RESERVED_BITS BAD_SHAPE BAD_FUNCTION WEIGHT_RANGE ALIGNMENT BUFFER_RANGE OVERLAP".split()
+    names = """OK BAD_OPCODE RESERVED_BITS BAD_SHAPE BAD_FUNCTION WEIGHT_RANGE ALIGNMENT BUFFER_RANGE OVERLAP
+    CHANNEL_MASK ADDRESS_RANGE""".split()
     assert [Status(number).name for number in range(len(names))] == names
     assert len(Status) == len(names)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import cocotb
@@ -10,7 +11,7 @@ import cocotb
 from pim_model.checker import describe
 from pim_model.spec.config import Config
 from pim_model.spec.errors import Violation
-from pim_model.spec.micro import REGISTER_OPS, Micro
+from pim_model.spec.micro import REGISTER_OPS, Micro, Mode
 from pim_model.spec.micro import MicroOp as Op
 from pim_model.spec.timing_rules import RULES
 from sim.bench.checker_bench import QUIET, CheckerBench, Timed
@@ -21,6 +22,10 @@ RD, WR, PRE = Micro(Op.RD, bank=1, column=1), Micro(Op.WR, bank=1, column=1), Mi
 MACAB, MACSB = Micro(Op.MACAB, column=1), Micro(Op.MACSB, bank=1, column=1)
 EWMUL, WRBK = Micro(Op.EWMUL, column=1), Micro(Op.WRBK, column=1)
 RDCP, WRCP = Micro(Op.RDCP, bank=1, column=1), Micro(Op.WRCP, bank=1, column=1)
+MACSB_LOCAL, MACAB_LOCAL = (
+    Micro(op, bank=int(op is Op.MACSB), column=1, mode=Mode.LOCAL) for op in (Op.MACSB, Op.MACAB)
+)
+ACT_BESIDE, PRE_BESIDE = Micro(Op.ACT, bank=0, row=2), Micro(Op.PRE, bank=0)
 AF, PREA, REFAB = Micro(Op.AF), Micro(Op.PREA), Micro(Op.REFAB)
 REFPB = Micro(Op.REFPB, bank=1)
 IN, OUT = Micro(Op.TMOD_IN), Micro(Op.TMOD_OUT)
@@ -31,6 +36,8 @@ FORBIDDEN: tuple[tuple[Violation, tuple[Micro, ...]], ...] = (
     *((Violation.ROW_CLOSED, (command,)) for command in (RD, WR, MACAB, MACSB, EWMUL, WRBK, RDCP, WRCP, AF)),
     (Violation.ROW_CLOSED, (Micro(Op.ACT, bank=2, row=2), RD)),
     (Violation.ROW_CLOSED, (ACT, PRE, RD)),
+    *((Violation.ROW_CLOSED, (opened, MACSB_LOCAL)) for opened in (ACT, ACT_BESIDE)),
+    (Violation.ROW_CLOSED, (ACTAB, PRE_BESIDE, MACAB_LOCAL)),
     (Violation.ROW_CLOSED, (ACT, Micro(Op.PRE, bank=1), WR)),
     *((Violation.REFRESH_OPEN, (opened, REFAB)) for opened in (ACT, ACTAB, ACTAF)),
     (Violation.REFRESH_OPEN, (ACT, REFPB)),
@@ -41,6 +48,8 @@ FORBIDDEN: tuple[tuple[Violation, tuple[Micro, ...]], ...] = (
     *((Violation.IN_REGISTER_MODE, (IN, command)) for command in (ACT, ACTAB, ACTAF, PRE, PREA, REFAB, REFPB, IN)),
     *((Violation.PIM_ROW, (opened, access)) for opened in (ACTAB, ACTAF) for access in (RD, WR)),
     *((Violation.TABLE_ROW, (ACTAF, command)) for command in (MACAB, MACSB, EWMUL, RDCP, WRCP)),
+    (Violation.TABLE_ROW, (ACTAF, PRE, ACT, MACSB_LOCAL)),
+    (Violation.TABLE_ROW, (ACTAF, MACAB_LOCAL)),
     (Violation.TABLE_ROW, (ACTAB, AF)),
 )  # fmt: skip
 """(code of the last command, sequence); all commands in their usual slot, long after each other."""
@@ -74,6 +83,7 @@ ALLOWED: tuple[tuple[Micro, ...], ...] = (
         ACT,
     ),
     (ACT, MACSB, RDCP, WRCP, RD, PREA),
+    (ACT, ACT_BESIDE, MACSB_LOCAL, PREA, ACTAB, MACSB_LOCAL, MACAB_LOCAL, PREA),
     (IN, WRGB, WRBIAS, RDMAC, RDAF, OUT, IN, OUT, ACT),
     (ACT, PREA, IN, OUT, REFAB, REFPB, ACT),
 )
@@ -118,6 +128,32 @@ async def allowed_sequences(dut: Any) -> None:
     for commands in ALLOWED + (DIRECT if bench.config.timing.direct else ()):
         said = await bench.compare(_sequence(bench, commands), "allowed")
         assert said == [], f"{[micro.op.name for micro in commands]}"
+
+
+@cocotb.test()
+async def neighbour_edges(dut: Any) -> None:
+    """A MAC on neighbours waits for both of its banks and holds both open, and does not wait for the buffer."""
+    bench = CheckerBench(dut)
+    await bench.begin()
+    rules = {timed.rule.name: timed for timed in bench.config.timing.rules}
+    for bank, early in product((0, 1, 4), (0, 1)):
+        for mode, other in product((0, Mode.LOCAL), (bank, bank ^ 1, bank ^ 2)):
+            mac = Micro(Op.MACSB, bank=bank, column=1, mode=mode)
+            bound = other == bank or (mode == Mode.LOCAL and other == bank ^ 1)
+            act, pre = Micro(Op.ACT, bank=other, row=2), Micro(Op.PRE, bank=other)
+            for name, before, after in (("tRCDMAC", act, mac), ("tMACPRE", mac, pre)):
+                first, distance = bench.cycle + 10, rules[name].cycles - early
+                sequence = [Timed(first, 0, before), Timed(first + distance, 0, after)]
+                said = await bench.compare(sequence, f"{name}, {before} to {after}")
+                expected = bool(early and bound and rules[name].cycles > 1)
+                assert ((first + distance, rules[name].index) in said) is expected, f"{name}: {said}"
+    for mac in (MACSB_LOCAL, MACAB_LOCAL):
+        first = bench.cycle + 10
+        for name, pair in (("tGBMAC", (WRGB, mac)), ("tMACGB", (mac, WRGB))):
+            sequence = [Timed(first + at, int(micro is WRGB), micro) for at, micro in enumerate(pair)]
+            said = await bench.compare(sequence, name)
+            assert rules[name].index not in {code for _, code in said}, f"{name}: {said}"
+            first = bench.cycle + 10
 
 
 @cocotb.test()

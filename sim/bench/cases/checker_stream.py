@@ -10,7 +10,7 @@ import cocotb
 
 from pim_model.checker import Checker, describe
 from pim_model.spec.geometry import TABLE_ROWS
-from pim_model.spec.micro import FOUR_BANKS, ONE_BANK, REGISTER_OPS, Micro
+from pim_model.spec.micro import FOUR_BANKS, ONE_BANK, REGISTER_OPS, Micro, Mode
 from pim_model.spec.micro import MicroOp as Op
 from sim.bench.checker_bench import CheckerBench, Timed
 
@@ -32,6 +32,7 @@ class RandomStream:
         self._direct = bench.config.timing.direct
         self.checker = Checker(bench.config, refresh=False)
         self.codes: Counter[int] = Counter()
+        self.local_macs = 0
 
     def make(self, start: int, count: int) -> tuple[list[Timed], dict[int, set[int]]]:
         """Commands from cycle ``start`` on, and what the golden checker finds, by cycle."""
@@ -47,6 +48,9 @@ class RandomStream:
                 found.setdefault(cycle, set()).update(findings)
                 self.codes.update(findings)
             commands.append(Timed(cycle, slot, micro))
+            self.local_macs += bool(
+                micro.op in (Op.MACSB, Op.MACAB) and micro.mode & Mode.LOCAL and not findings
+            )
             place = (cycle + slot, 1 - slot)
             if rng.random() < 0.01:
                 place = (place[0] + rng.randrange(200), 0)
@@ -75,6 +79,7 @@ class RandomStream:
             if op in (Op.ACT, Op.ACTAB, Op.ACTAF)
             else 0,
             column=rng.randrange(3) if op not in (Op.WRBIAS, Op.RDMAC, Op.RDAF) else 0,
+            mode=rng.choice((0, Mode.SET1, Mode.LOCAL, Mode.SET1 | Mode.LOCAL)),
         )
 
     def _likely(self) -> Op:
@@ -125,3 +130,4 @@ async def random_stream(dut: Any) -> None:
                     {describe(code): count for code, count in sorted(stream.codes.items())})  # fmt: skip
     assert clean > 0.4 * COMMANDS * bench.rounds, "hardly a command was legal"
     assert len(stream.codes) > 20, f"few rules were broken: {stream.codes}"
+    assert stream.local_macs > 20, "hardly a MAC on neighbour banks was legal"

@@ -22,12 +22,14 @@ async def ports_only(dut: Any) -> None:
         "column0",
         "op1",
         "column1",
+        "mode0",
+        "mode1",
         "refresh",
         "violation",
         "code",
         "op",
     } <= names
-    assert len(names) == 12, f"{len(names)} names, but ten ports, clock and reset"
+    assert len(names) == 14, f"{len(names)} names, but twelve ports, clock and reset"
 
 
 @cocotb.test()
