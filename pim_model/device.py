@@ -78,8 +78,7 @@ class Device:
         self._reset()
 
     def _reset(self) -> None:
-        """Drop macros, completions and sticky bits, close rows. Memory, buffer, counters and host settings stay."""
-        self._pcu.reset()
+        """Drop macros, completions and sticky bits. Memory, buffer, counters and host settings stay."""
         self._running: _Queued | None = None
         self._queue: deque[_Queued] = deque()
         self._completions: deque[_Completion] = deque()
@@ -129,7 +128,6 @@ class Device:
     def read_memory(self, address: int, size: int) -> bytes:
         """Read bytes of the data window (memory, then activation buffer); :class:`BusError` outside."""
         in_memory, in_buffer = self._split(address, size)
-        self._pcu.make_way(address, in_memory)
         data = self.storage.read(address, in_memory) if in_memory else b""
         if in_buffer:
             first = address + in_memory - self.config.buffer_base
@@ -140,7 +138,6 @@ class Device:
         """Write bytes of the data window; :class:`BusError` outside, with nothing written."""
         source = np.frombuffer(data, dtype=np.uint8)
         in_memory, in_buffer = self._split(address, source.size)
-        self._pcu.make_way(address, in_memory)
         if in_memory:
             self.storage.write(address, source[:in_memory].data)
         if in_buffer:

@@ -88,19 +88,10 @@ class ControlUnit:
             return error.status
         finally:
             self._book()
+            # Closing is not part of the macro: its completion does not wait for it, what comes next does.
+            self._controllers.close(self.cycles)
+            self._count()
         return Status.OK
-
-    def make_way(self, address: int, size: int) -> None:
-        """Close what ISR instructions left open on the channels of these bytes of memory; it takes no time."""
-        geometry = self._config.geometry
-        line = geometry.banks * geometry.row_bytes
-        lines = range(address // line, -(-(address + size) // line))
-        self._controllers.make_way((at % geometry.channels for at in lines[: geometry.channels]), self.cycles)
-        self._count()
-
-    def reset(self) -> None:
-        """Close everything; counters, cycles, memory and the channels' registers stay."""
-        self.cycles = self._close()
 
     def _program(self, program: Program) -> None:
         """The macros of a PROGRAM, each fetched when the one before has ended."""

@@ -215,12 +215,6 @@ class Controllers:
         self._returned.clear()
         return max(lane.free() for lane in self._lanes)
 
-    def make_way(self, channels: Iterable[int], cycle: int) -> None:
-        """Close some channels for normal traffic, not before ``cycle``."""
-        if self._lanes:
-            for lane in self._lanes_of(sorted(set(channels))):
-                lane.close(cycle)
-
     def stop(self) -> None:
         """A MATVEC takes the channels, closed before; its commands' timing binds only as a whole."""
         self._lanes = []

@@ -18,7 +18,7 @@ A GPR is a word of 32 bytes in the activation buffer. A field that an instructio
 PROGRAM: word 1 is the number of macros (24 bits), word 4 the byte offset of the first in the buffer; they lie one
 after the other, 32 bytes each, and may be anything but PROGRAM. Their tags count for nothing: the PROGRAM completes,
 once, after the last, or with the status of the first that is malformed. They act as if one ended before the next
-begins.
+begins; what happens to a program that writes over its own words is undefined, since they are fetched ahead.
 
 Which data a channel takes or gives: WR_SBK, WR_ABK and WR_GB hand GPR ``first + i`` to column ``column + i`` of every
 channel of the mask. WR_BIAS, RD_MAC and RD_AF use GPR ``first + (channel - lowest channel of the mask)``; RD_SBK too,
@@ -206,7 +206,7 @@ def decode_instruction(words: Sequence[int], config: Config) -> Instruction:
 
 
 def decode_program(words: Sequence[int], config: Config) -> Program:
-    """Decode and check a PROGRAM; :class:`MacroError` as in :func:`decode_instruction`. Its macros are not looked at."""
+    """Decode and check a PROGRAM, not its macros; :class:`MacroError` as in :func:`decode_instruction`."""
     tag = tag_of(tuple(words))
     if len(words) != MACRO_WORDS or words[0] & 0xFF != MacroOp.PROGRAM:
         raise MacroError(Status.BAD_OPCODE, tag)
