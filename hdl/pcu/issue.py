@@ -60,6 +60,8 @@ class InstructionIssuer(wiring.Component):
         An item, the channels that it is for, and the data of each channel (``ops.p.data`` is not used).
     read : Out(1), address : Out(16), data : In(256 x line words)
         Read port of the activation buffer.
+    holds : Out(1)
+        What the port shows is needed in the next cycle too.
     write : Out(1), write_address : Out(16), write_data : Out(256)
         A whole word for the buffer. Only while ``idle``.
     """
@@ -78,6 +80,7 @@ class InstructionIssuer(wiring.Component):
                 "mask": Out(channels),
                 "words": Out(256).array(channels),
                 "read": Out(1),
+                "holds": Out(1),
                 "address": Out(16),
                 "data": In(256 * line_words(config)),
                 "write": Out(1),
@@ -173,6 +176,7 @@ class InstructionIssuer(wiring.Component):
                 item.count.eq(Mux(per_column | ~by_size, 1, job.size)),
                 item.mode.eq(job.mode),
             ]
+        m.d.comb += self.holds.eq(held & ~self.ops.ready)
         m.d.comb += [self.ops.valid.eq(held), self.busy.eq(held | self.jobs.valid | ~fsm.ongoing("ITEMS"))]
         for channel in range(channels):
             m.d.comb += self.words[channel].eq(

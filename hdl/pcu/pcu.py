@@ -219,8 +219,8 @@ class Pcu(wiring.Component):
 
         # --- the buffer's ports: operands before programs, and results of one kind at a time
         m.d.comb += [
-            buffer.pcu_read.eq(steps.read | issue.read | fetch.read),
-            fetch.granted.eq(fetch.read & ~steps.read & ~issue.read),
+            buffer.pcu_read.eq(steps.read | issue.read | fetch.granted),
+            fetch.granted.eq(fetch.read & ~(steps.read | steps.holds | issue.read | issue.holds)),
             buffer.pcu_address.eq(
                 Mux(steps.read, steps.address, Mux(issue.read, issue.address, fetch.address))
             ),

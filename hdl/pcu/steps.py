@@ -26,6 +26,8 @@ class StepUnroller(wiring.Component):
         As in :class:`~hdl.pcu.tiles.TileUnroller`.
     read : Out(1), address : Out(16), data : In(256 x line words)
         Read port of the activation buffer.
+    holds : Out(1)
+        What the port shows is needed in the next cycle too.
     steps : Out(stream of RegisterStep)
         For all channels.
     words : Out(256), for each channel
@@ -40,6 +42,7 @@ class StepUnroller(wiring.Component):
                 "start": In(1),
                 "busy": Out(1),
                 "read": Out(1),
+                "holds": Out(1),
                 "address": Out(16),
                 "data": In(256 * line_words(config)),
                 "steps": Out(stream.Signature(RegisterStep)),
@@ -161,6 +164,7 @@ class StepUnroller(wiring.Component):
             m.d.comb += self.words[channel].eq(Mux(held_step.zero, 0, word))
         m.d.comb += [
             self.steps.valid.eq(held),
+            self.holds.eq(held & ~self.steps.ready),
             self.steps.p.kind.eq(held_step.kind),
             self.steps.p.column.eq(held_step.column),
             self.steps.p.final.eq(held_step.final),
