@@ -1,6 +1,6 @@
 """Decides the commands of one channel, cycle by cycle.
 
-Normal requests are served in order with rows left open. A macro's row stream starts from all banks closed, and no
+Normal traffic (``normal.py``) proposes its commands, with rows left open. A macro's row stream starts from all banks closed, and no
 normal command gets between its commands. A refresh that is owed goes first wherever all banks are or can be closed:
 at once under normal traffic, at a row boundary inside a macro.
 """
@@ -9,12 +9,13 @@ from amaranth import Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from hdl.layouts import RegisterStep, Request, Tile
+from hdl.layouts import RegisterStep, Tile
 from pim_model.spec.config import Config
 from pim_model.spec.micro import MicroOp
 
 from .bank import BankState
 from .channel import ChannelGates
+from .normal import ProposalSignature
 from .refresh import RefreshTimer
 from .registers import RegisterStream
 
@@ -26,8 +27,8 @@ class Scheduler(wiring.Component):
 
     Members
     -------
-    requests : In(stream of Request)
-        Normal traffic, served in order.
+    normal : In(ProposalSignature)
+        Normal traffic, which has slot 0 while ``quiet`` and no refresh is owed.
     tiles : In(stream of Tile), steps : In(stream of RegisterStep)
         Row and register stream of the running macro.
     pim_request : In(1)
@@ -36,9 +37,9 @@ class Scheduler(wiring.Component):
         Leave the macro: close all banks, return to normal traffic. High until ``quiet``.
     refresh : In(1)
         Refresh is wanted.
-    read_space, result_space : In(1)
-        There is a place for the data of one more RD; of one more RDMAC or RDAF.
-    reads_pending, results_pending : In(1)
+    result_space : In(1)
+        There is a place for the data of one more RDMAC or RDAF.
+    results_pending : In(1)
         Data of such commands is still to come.
     op0, bank0, row0, column0, op1, column1, wdata, wmask : Out
         The commands of this cycle, as in :class:`~hdl.phy.interface.PhySignature`.
@@ -50,15 +51,13 @@ class Scheduler(wiring.Component):
         self._config = config
         super().__init__(
             {
-                "requests": In(stream.Signature(Request)),
+                "normal": In(ProposalSignature(config.geometry.banks)),
                 "tiles": In(stream.Signature(Tile)),
                 "steps": In(stream.Signature(RegisterStep)),
                 "pim_request": In(1),
                 "abort": In(1),
                 "refresh": In(1),
-                "read_space": In(1),
                 "result_space": In(1),
-                "reads_pending": In(1),
                 "results_pending": In(1),
                 "op0": Out(5),
                 "bank0": Out(4),
@@ -80,7 +79,7 @@ class Scheduler(wiring.Component):
         m.submodules.refresh = refresh = RefreshTimer(timing)
         m.submodules.registers = registers = ResetInserter(self.abort)(RegisterStream(self._config))
 
-        request, tile = self.requests.p, self.tiles.p
+        normal, tile = self.normal, self.tiles.p
         mac_index = Signal(7)
         in_pim = Signal()
         in_mode = Signal()
@@ -92,8 +91,13 @@ class Scheduler(wiring.Component):
             bank.op.eq(self.op0),
             bank.bank.eq(self.bank0),
             bank.row.eq(self.row0),
-            bank.request_bank.eq(request.bank),
-            bank.request_row.eq(request.row),
+            bank.request_bank.eq(normal.lookup_bank),
+            bank.request_row.eq(normal.lookup_row),
+            normal.hit.eq(bank.hit),
+            normal.opened.eq(bank.opened),
+            normal.op0.eq(self.op0),
+            normal.bank0.eq(self.bank0),
+            normal.row0.eq(self.row0),
             gates.op0.eq(self.op0),
             gates.op1.eq(self.op1),
             refresh.enable.eq(self.refresh),
@@ -108,12 +112,17 @@ class Scheduler(wiring.Component):
             registers.af.eq(self.op0 == MicroOp.AF),
             self.op1.eq(registers.op),
             self.column1.eq(registers.column),
-            self.wdata.eq(Mux(in_pim, registers.data, request.data)),
-            self.wmask.eq(Mux(in_pim, -1, request.mask)),
+            self.wdata.eq(Mux(in_pim, registers.data, normal.data)),
+            self.wmask.eq(Mux(in_pim, -1, normal.mask)),
         ]
         for op in (MicroOp.WRGB, MicroOp.WRBIAS, MicroOp.RDMAC, MicroOp.RDAF):
             name = f"{op.name.lower()}_ready"
             m.d.comb += getattr(registers, name).eq(getattr(gates, name))
+
+        for op in (MicroOp.ACT, MicroOp.PRE, MicroOp.RD, MicroOp.WR):
+            name = f"{op.name.lower()}_ready"
+            in_channel = getattr(gates, name).replicate(len(bank.opened))
+            m.d.comb += getattr(normal, name).eq(getattr(bank, name) & in_channel)
 
         def issue(op: MicroOp, *, when=1):
             """Put ``op`` into slot 0 when its gate is open; the returned condition says that it was.
@@ -134,22 +143,13 @@ class Scheduler(wiring.Component):
         with m.FSM(name="scheduler"):
             with m.State("NORMAL"):
                 m.d.comb += self.quiet.eq(1)
-                m.d.comb += [self.bank0.eq(request.bank), self.row0.eq(request.row)]
-                m.d.comb += self.column0.eq(request.column)
+                m.d.comb += [self.bank0.eq(normal.bank), self.row0.eq(normal.row)]
+                m.d.comb += self.column0.eq(normal.column)
                 with m.If(refresh.due):
                     m.next = "CLOSE FOR REFRESH"
-                with m.Elif(self.requests.valid):
-                    with m.If(bank.hit & request.write):
-                        with m.If(issue(MicroOp.WR, when=bank.wr_ready)):
-                            m.d.comb += self.requests.ready.eq(1)
-                    with m.Elif(bank.hit):
-                        with m.If(issue(MicroOp.RD, when=bank.rd_ready & self.read_space)):
-                            m.d.comb += self.requests.ready.eq(1)
-                    with m.Elif(bank.open):
-                        issue(MicroOp.PRE, when=bank.pre_ready)
-                    with m.Else():
-                        issue(MicroOp.ACT, when=bank.act_ready)
-                with m.Elif(self.pim_request & ~self.abort & ~self.reads_pending):
+                with m.Elif(~normal.idle):
+                    m.d.comb += [normal.granted.eq(1), self.op0.eq(normal.op)]
+                with m.Elif(self.pim_request & ~self.abort):
                     m.next = "CLOSE FOR PIM"
 
             with m.State("CLOSE FOR REFRESH"):
