@@ -25,24 +25,27 @@ _BEFORE = (*_ONE_BANK, *COLUMN_OF_ONE_BANK)
 
 
 class BankState(wiring.Component):
-    """Follow the commands of slot 0; answer for the bank that a normal request names.
+    """Follow the commands of slot 0; say what every bank allows, and whether a request's row is open.
 
     Members
     -------
     op, bank, row, mode : In
         Slot 0's command in the cycle in which it is decided.
     request_bank, request_row : In
-        Bank and row of the request at the head of the queue.
-    open, hit : Out(1)
-        The request's bank has a row open; it is the request's row.
+        Bank and row of a request.
+    hit : Out(1)
+        The request's row is open.
+    opened : Out(one bit a bank)
+        The banks with an open row.
     any_open : Out(1)
         Some bank has a row open.
-    act_ready, pre_ready, rd_ready, wr_ready : Out(1)
-        The request's bank and bank group allow the command in this cycle.
+    act_ready, pre_ready, rd_ready, wr_ready : Out(one bit a bank)
+        Bank and bank group allow the command in this cycle.
     """
 
     def __init__(self, config: Config):
         self._config = config
+        banks = config.geometry.banks
         super().__init__(
             {
                 "op": In(5),
@@ -51,10 +54,10 @@ class BankState(wiring.Component):
                 "mode": In(2),
                 "request_bank": In(4),
                 "request_row": In(16),
-                "open": Out(1),
                 "hit": Out(1),
+                "opened": Out(banks),
                 "any_open": Out(1),
-                **{f"{op.name.lower()}_ready": Out(1) for op in _ONE_BANK},
+                **{f"{op.name.lower()}_ready": Out(banks) for op in _ONE_BANK},
             }
         )
 
@@ -63,7 +66,7 @@ class BankState(wiring.Component):
         geometry, timing = self._config.geometry, self._config.timing
         banks, group = geometry.banks, geometry.banks_per_group
 
-        opened = Signal(banks)
+        opened = self.opened
         rows = Array(Signal(geometry.row_bits, name=f"row_{i}") for i in range(banks))
         bank = self.bank[: geometry.bank_bits]
         request_bank = self.request_bank[: geometry.bank_bits]
@@ -78,8 +81,7 @@ class BankState(wiring.Component):
                 m.d.sync += opened.eq(0)
         m.d.comb += [
             self.any_open.eq(opened.any()),
-            self.open.eq(opened.bit_select(request_bank, 1)),
-            self.hit.eq(self.open & (rows[request_bank] == self.request_row)),
+            self.hit.eq(opened.bit_select(request_bank, 1) & (rows[request_bank] == self.request_row)),
         ]
 
         strobes = {}
@@ -100,7 +102,7 @@ class BankState(wiring.Component):
             by_bank = [
                 gate(m, f"{name}_bank{i}", distances(timing, op, here[i], Scope.BANK)) for i in range(banks)
             ]
-            ready = Cat(by_bank).bit_select(request_bank, 1)
+            ready = Cat(by_bank)
             # A group gate is only worth its flip-flops where it waits longer than the channel's.
             longer = [
                 before
@@ -116,6 +118,6 @@ class BankState(wiring.Component):
                     )
                     for i in range(banks // group)
                 ]
-                ready &= Cat(by_group).bit_select(request_bank[group.bit_length() - 1 :], 1)
+                ready &= Cat(by_group[i // group] for i in range(banks))
             m.d.comb += getattr(self, f"{name}_ready").eq(ready)
         return m

@@ -1,4 +1,4 @@
-"""The PIM memory controller of one channel: queues around the scheduler, and the way back for data."""
+"""The PIM memory controller of one channel: normal traffic, the macros' queues, and the scheduler between them."""
 
 from amaranth import Module, ResetInserter, Signal
 from amaranth.lib import stream, wiring
@@ -10,12 +10,13 @@ from hdl.stream import StreamFifo
 from pim_model.spec.config import Config
 from pim_model.spec.micro import MicroOp
 
+from .normal import NormalTraffic
 from .scheduler import Scheduler
 
 __all__ = ["Controller"]
 
 _QUEUE = 4
-"""Places of the request, tile and step queues."""
+"""Places of the tile and step queues."""
 
 _RESULTS = 16
 """Results of one channel on their way or waiting for collection: a round trip of reads in a row."""
@@ -66,32 +67,28 @@ class Controller(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        timing = self._config.timing
         flush = ResetInserter(self.abort)
         m.submodules.scheduler = scheduler = Scheduler(self._config)
-        m.submodules.requests = requests = StreamFifo(Request, _QUEUE)
+        m.submodules.normal = normal = NormalTraffic(self._config)
         m.submodules.tiles = tiles = flush(StreamFifo(Tile, _QUEUE))
         m.submodules.steps = steps = flush(StreamFifo(RegisterStep, _QUEUE))
         m.submodules.ops = ops = flush(StreamFifo(ChannelOp, _QUEUE))
         m.submodules.results = results = flush(StreamFifo(256, _RESULTS))
-        # Room for a whole round trip, so that row hits stream without a gap.
-        read_places = timing.cycles("RL + BL") + 6
-        m.submodules.reads = reads = StreamFifo(256, read_places)
 
         # A macro waits for requests that were accepted before it, and holds back all others.
         m.d.comb += [
-            requests.i.p.eq(self.requests.p),
-            requests.i.valid.eq(self.requests.valid & ~self.pim_request),
-            self.requests.ready.eq(requests.i.ready & ~self.pim_request),
+            normal.requests.p.eq(self.requests.p),
+            normal.requests.valid.eq(self.requests.valid & ~self.pim_request),
+            self.requests.ready.eq(normal.requests.ready & ~self.pim_request),
         ]
-        connect(m, requests.o, scheduler.requests)
+        connect(m, normal.proposal, scheduler.normal)
         connect(m, flipped(self.tiles), tiles.i)
         connect(m, tiles.o, scheduler.tiles)
         connect(m, flipped(self.steps), steps.i)
         connect(m, steps.o, scheduler.steps)
         connect(m, flipped(self.ops), ops.i)
         connect(m, ops.o, scheduler.ops)
-        connect(m, reads.o, flipped(self.reads))
+        connect(m, normal.reads, flipped(self.reads))
         connect(m, results.o, flipped(self.results))
 
         # Read data is registered on its way in, as commands are on their way out.
@@ -100,18 +97,12 @@ class Controller(wiring.Component):
         for name in COMMAND:
             m.d.sync += getattr(self.phy, name).eq(getattr(scheduler, name))
 
-        # Places taken by data under way or waiting, and data still to come from the device.
-        is_read = (scheduler.op0 == MicroOp.RD) & ~scheduler.program_read
+        # Places taken by results under way or waiting, and results still to come from the device.
         is_result = scheduler.op1.matches(MicroOp.RDMAC, MicroOp.RDAF) | scheduler.program_read
-        reads_taken = Signal(range(read_places + 1))
-        reads_pending = Signal(range(read_places + 1))
         results_taken = Signal(range(_RESULTS + 1))
         results_pending = Signal(range(_RESULTS + 1))
-        normal_data = rvalid & (reads_pending != 0)
-        result_data = rvalid & (reads_pending == 0)
+        result_data = rvalid & ~normal.pending
         m.d.sync += [
-            reads_taken.eq(reads_taken + is_read - (reads.o.valid & reads.o.ready)),
-            reads_pending.eq(reads_pending + is_read - normal_data),
             results_taken.eq(results_taken + is_result - (results.o.valid & results.o.ready)),
             results_pending.eq(results_pending + is_result - result_data),
         ]
@@ -121,14 +112,12 @@ class Controller(wiring.Component):
             scheduler.pim_request.eq(self.pim_request),
             scheduler.abort.eq(self.abort),
             scheduler.refresh.eq(self.refresh),
-            scheduler.read_space.eq(reads_taken != read_places),
             scheduler.result_space.eq(results_taken != _RESULTS),
-            scheduler.reads_pending.eq(reads_pending != 0),
             scheduler.results_pending.eq(results_pending != 0),
             self.quiet.eq(scheduler.quiet),
             self.idle.eq(~ops.o.valid),
-            reads.i.p.eq(rdata),
-            reads.i.valid.eq(normal_data),
+            normal.rdata.eq(rdata),
+            normal.rvalid.eq(rvalid & normal.pending),
             results.i.p.eq(rdata),
             results.i.valid.eq(result_data),
         ]

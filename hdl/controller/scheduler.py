@@ -1,7 +1,7 @@
 """Decides the commands of one channel, cycle by cycle.
 
-Normal requests are served in order with rows left open. A macro's row stream starts from all banks closed, and no
-normal command gets between its commands. A refresh that is owed goes first wherever all banks are or can be closed:
+Normal traffic (``normal.py``) proposes its commands, with rows left open. A macro's row stream starts from all banks
+closed, and no normal command gets between its commands. A refresh that is owed goes first wherever all banks are or can be closed:
 at once under normal traffic, at a row boundary inside a MATVEC, between two items of a program.
 """
 
@@ -9,12 +9,13 @@ from amaranth import Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from hdl.layouts import ChannelOp, RegisterStep, Request, Tile
+from hdl.layouts import ChannelOp, RegisterStep, Tile
 from pim_model.spec.config import Config
 from pim_model.spec.micro import REGISTER_OPS, MicroOp
 
 from .bank import BankState
 from .channel import ChannelGates
+from .normal import ProposalSignature
 from .program import COLUMN_OPS, ProgramStream
 from .refresh import RefreshTimer
 from .registers import RegisterStream
@@ -27,8 +28,8 @@ class Scheduler(wiring.Component):
 
     Members
     -------
-    requests : In(stream of Request)
-        Normal traffic, served in order.
+    normal : In(ProposalSignature)
+        Normal traffic, which has slot 0 while ``quiet`` and no refresh is owed.
     tiles : In(stream of Tile), steps : In(stream of RegisterStep)
         Row and register stream of running MATVECs.
     ops : In(stream of ChannelOp)
@@ -39,9 +40,9 @@ class Scheduler(wiring.Component):
         Leave the macro: close all banks, return to normal traffic. High until ``quiet``.
     refresh : In(1)
         Refresh is wanted.
-    read_space, result_space : In(1)
-        There is a place for the data of one more RD; of one more RDMAC or RDAF.
-    reads_pending, results_pending : In(1)
+    result_space : In(1)
+        There is a place for the data of one more RDMAC or RDAF.
+    results_pending : In(1)
         Data of such commands is still to come.
     op0, bank0, row0, column0, mode0, op1, column1, mode1, wdata, wmask : Out
         The commands of this cycle, as in :class:`~hdl.phy.interface.PhySignature`.
@@ -55,16 +56,14 @@ class Scheduler(wiring.Component):
         self._config = config
         super().__init__(
             {
-                "requests": In(stream.Signature(Request)),
+                "normal": In(ProposalSignature(config.geometry.banks)),
                 "tiles": In(stream.Signature(Tile)),
                 "steps": In(stream.Signature(RegisterStep)),
                 "ops": In(stream.Signature(ChannelOp)),
                 "pim_request": In(1),
                 "abort": In(1),
                 "refresh": In(1),
-                "read_space": In(1),
                 "result_space": In(1),
-                "reads_pending": In(1),
                 "results_pending": In(1),
                 "op0": Out(5),
                 "bank0": Out(4),
@@ -90,7 +89,7 @@ class Scheduler(wiring.Component):
         m.submodules.registers = registers = ResetInserter(self.abort)(RegisterStream(self._config))
         m.submodules.program = program = ResetInserter(self.abort)(ProgramStream(self._config))
 
-        request, tile = self.requests.p, self.tiles.p
+        normal, tile = self.normal, self.tiles.p
         mac_index = Signal(7)
         in_pim = Signal()
         in_program = Signal()
@@ -105,8 +104,8 @@ class Scheduler(wiring.Component):
             bank.bank.eq(self.bank0),
             bank.row.eq(self.row0),
             bank.mode.eq(self.mode0),
-            bank.request_bank.eq(Mux(in_program, program.query, request.bank)),
-            bank.request_row.eq(Mux(in_program, program.row, request.row)),
+            bank.request_bank.eq(Mux(in_program, program.query, normal.lookup_bank)),
+            bank.request_row.eq(Mux(in_program, program.row, normal.lookup_row)),
             program.enable.eq(in_program),
             program.op0.eq(self.op0),
             program.bank0.eq(self.bank0),
@@ -114,8 +113,13 @@ class Scheduler(wiring.Component):
             program.op1.eq(self.op1),
             program.in_mode.eq(in_mode),
             program.any_open.eq(bank.any_open),
-            program.open.eq(bank.open),
+            program.open.eq(bank.opened.bit_select(program.query, 1)),
             program.hit.eq(bank.hit),
+            normal.hit.eq(bank.hit),
+            normal.opened.eq(bank.opened),
+            normal.op0.eq(self.op0),
+            normal.bank0.eq(self.bank0),
+            normal.row0.eq(self.row0),
             gates.op0.eq(self.op0),
             gates.op1.eq(self.op1),
             refresh.enable.eq(self.refresh),
@@ -132,12 +136,17 @@ class Scheduler(wiring.Component):
             registers.af.eq(self.op0 == MicroOp.AF),
             self.op1.eq(registers.op),
             self.column1.eq(registers.column),
-            self.wdata.eq(Mux(in_program, self.ops.p.data, Mux(in_pim, registers.data, request.data))),
-            self.wmask.eq(Mux(in_pim, -1, request.mask)),
+            self.wdata.eq(Mux(in_program, self.ops.p.data, Mux(in_pim, registers.data, normal.data))),
+            self.wmask.eq(Mux(in_pim, -1, normal.mask)),
         ]
         for op in (MicroOp.WRGB, MicroOp.WRBIAS, MicroOp.RDMAC, MicroOp.RDAF):
             name = f"{op.name.lower()}_ready"
             m.d.comb += getattr(registers, name).eq(getattr(gates, name))
+
+        for op in (MicroOp.ACT, MicroOp.PRE, MicroOp.RD, MicroOp.WR):
+            name = f"{op.name.lower()}_ready"
+            in_channel = getattr(gates, name).replicate(len(bank.opened))
+            m.d.comb += getattr(normal, name).eq(getattr(bank, name) & in_channel)
 
         def issue(op: MicroOp, *, when=1):
             """Put ``op`` into slot 0 when its gate is open; the returned condition says that it was.
@@ -159,22 +168,13 @@ class Scheduler(wiring.Component):
         with m.FSM(name="scheduler"):
             with m.State("NORMAL"):
                 m.d.comb += self.quiet.eq(1)
-                m.d.comb += [self.bank0.eq(request.bank), self.row0.eq(request.row)]
-                m.d.comb += self.column0.eq(request.column)
+                m.d.comb += [self.bank0.eq(normal.bank), self.row0.eq(normal.row)]
+                m.d.comb += self.column0.eq(normal.column)
                 with m.If(refresh.due):
                     m.next = "CLOSE FOR REFRESH"
-                with m.Elif(self.requests.valid):
-                    with m.If(bank.hit & request.write):
-                        with m.If(issue(MicroOp.WR, when=bank.wr_ready)):
-                            m.d.comb += self.requests.ready.eq(1)
-                    with m.Elif(bank.hit):
-                        with m.If(issue(MicroOp.RD, when=bank.rd_ready & self.read_space)):
-                            m.d.comb += self.requests.ready.eq(1)
-                    with m.Elif(bank.open):
-                        issue(MicroOp.PRE, when=bank.pre_ready)
-                    with m.Else():
-                        issue(MicroOp.ACT, when=bank.act_ready)
-                with m.Elif(self.pim_request & ~self.abort & ~self.reads_pending):
+                with m.Elif(~normal.idle):
+                    m.d.comb += [normal.granted.eq(1), self.op0.eq(normal.op)]
+                with m.Elif(self.pim_request & ~self.abort):
                     m.next = "CLOSE FOR PIM"
 
             with m.State("CLOSE FOR REFRESH"):
@@ -245,7 +245,8 @@ class Scheduler(wiring.Component):
                     with m.Switch(program.want):
                         for op in (*COLUMN_OPS, MicroOp.PRE, MicroOp.ACT):
                             with m.Case(op):
-                                own = getattr(bank, f"{op.name.lower()}_ready", 1)
+                                by_bank = getattr(bank, f"{op.name.lower()}_ready", None)
+                                own = 1 if by_bank is None else by_bank.bit_select(program.query, 1)
                                 space = self.result_space if op is MicroOp.RD else 1
                                 m.d.comb += program.taken.eq(issue(op, when=own & space))
                         for op in (MicroOp.PREA, MicroOp.ACTAB, MicroOp.ACTAF):

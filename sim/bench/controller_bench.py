@@ -47,6 +47,8 @@ class ControllerBench(Harness):
         self.device = AimResponder(dut, "phy__", Channel(self.storage, CHANNEL), config)
         self.reads = Scoreboard("read data", lambda word: f"{word:#x}")
         self.results = Scoreboard("results", lambda word: f"{word:#x}")
+        self.writes = 0
+        """Writes accepted; each becomes one WR, after the next requests were accepted or not."""
 
     async def begin(self, *, flow: bool = True) -> None:
         """Reset, connect drivers and monitors, turn refresh on. ``flow``: random back-pressure."""
@@ -76,6 +78,7 @@ class ControllerBench(Harness):
         if not request.write:
             self.reads.expect(int.from_bytes(old, "little"))
             return
+        self.writes += 1
         new = int(request.data).to_bytes(COLUMN_BYTES, "little")
         mask = int(request.mask)
         merged = bytes(n if mask >> i & 1 else o for i, (n, o) in enumerate(zip(new, old, strict=True)))

@@ -1,0 +1,278 @@
+"""Normal traffic of one channel: requests in, the next command of theirs proposed, read data out in order.
+
+First-ready, first-come-first-served: of the requests whose row is open the oldest gets its column command, and rows are
+opened and closed for the oldest of the others while it does. Reads go before writes, which are collected and written in
+runs, since every change of the direction costs the bus a dozen cycles.
+"""
+
+from functools import reduce
+from operator import or_
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from hdl.layouts import Request
+from pim_model.spec.config import Config
+from pim_model.spec.geometry import COLUMN_BYTES
+from pim_model.spec.micro import MicroOp
+
+from .queue import ENTRIES, Header, RequestQueue, first, pick
+from .reorder import ReorderBuffer
+
+__all__ = ["HIGH", "LOW", "WRITES", "NormalTraffic", "ProposalSignature"]
+
+WRITES = 32
+"""Writes whose data the channel holds."""
+
+HIGH, LOW = 24, 4
+"""Queued writes at which a run of writes begins, and at which it ends if there are reads."""
+
+
+class ProposalSignature(wiring.Signature):
+    """Between normal traffic, which proposes a command each cycle, and the scheduler, which grants it or not.
+
+    Members
+    -------
+    op, bank, row, column, data, mask : Out
+        The command that normal traffic wants in slot 0 in this cycle, NOP for none; legal, as far as timing goes.
+    idle : Out(1)
+        No request is here and no read data to come.
+    lookup_bank, lookup_row : Out, hit : In(1)
+        A request that comes in; its row is open.
+    granted : In(1)
+        ``op`` is slot 0's command.
+    op0, bank0, row0 : In
+        Slot 0's command, whoever's it is.
+    opened : In(one bit a bank)
+        The banks with an open row.
+    act_ready, pre_ready, rd_ready, wr_ready : In(one bit a bank)
+        Timing allows the command to that bank.
+    """
+
+    def __init__(self, banks: int):
+        super().__init__(
+            {
+                "op": Out(5),
+                "bank": Out(4),
+                "row": Out(16),
+                "column": Out(6),
+                "data": Out(8 * COLUMN_BYTES),
+                "mask": Out(COLUMN_BYTES),
+                "idle": Out(1),
+                "lookup_bank": Out(4),
+                "lookup_row": Out(16),
+                "hit": In(1),
+                "granted": In(1),
+                "op0": In(5),
+                "bank0": In(4),
+                "row0": In(16),
+                "opened": In(banks),
+                "act_ready": In(banks),
+                "pre_ready": In(banks),
+                "rd_ready": In(banks),
+                "wr_ready": In(banks),
+            }
+        )
+
+
+class NormalTraffic(wiring.Component):
+    """Queue, write data, reorder buffer and choice of one channel.
+
+    A read sees every write accepted before it. Where a queued write covers all of its bytes it takes them from there;
+    where one covers some, it waits for it. A request that was passed over for long (``AGE`` in ``queue.py``) goes next.
+
+    Members
+    -------
+    requests : In(stream of Request)
+    reads : Out(stream of 256)
+        Data of the reads, in the order of their acceptance.
+    rvalid : In(1), rdata : In(256)
+        Data from the device, of RDs while ``pending``.
+    pending : Out(1)
+        Data of an RD is to come.
+    proposal : Out(ProposalSignature)
+    """
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__(
+            {
+                "requests": In(stream.Signature(Request)),
+                "reads": Out(stream.Signature(256)),
+                "rvalid": In(1),
+                "rdata": In(256),
+                "pending": Out(1),
+                "proposal": Out(ProposalSignature(config.geometry.banks)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.queue = queue = RequestQueue(self._config)
+        m.submodules.reorder = reorder = ReorderBuffer(self._config.timing)
+        arriving = Signal()
+        connect(m, reorder.reads, flipped(self.reads))
+        m.d.comb += [
+            reorder.rvalid.eq(self.rvalid),
+            reorder.rdata.eq(self.rdata),
+            self.pending.eq(reorder.pending),
+            self.proposal.idle.eq(~arriving & ~queue.valid[0] & ~reorder.pending),
+        ]
+        self._accept(m, queue, reorder, arriving)
+        self._choose(m, queue, self._direction(m, queue))
+        return m
+
+    def _accept(self, m, queue, reorder, arriving):
+        """Take a request: its data into the write memory at once, its header into the queue a cycle later."""
+        proposal, request = self.proposal, self.requests.p
+        m.submodules.data = words = memory.Memory(
+            shape=len(request.data) + len(request.mask), depth=WRITES, init=[]
+        )
+        store, fetch, forward = (
+            words.write_port(),
+            words.read_port(domain="comb"),
+            words.read_port(domain="comb"),
+        )
+        occupied, header, moves, taken = Signal(WRITES), Signal(Header), Signal(), Signal()
+        free, released = Signal(WRITES), Signal(WRITES)
+        slot = Cat(
+            Cat(free[i] for i in range(WRITES) if i >> bit & 1).any()
+            for bit in range(WRITES.bit_length() - 1)
+        )
+        issued = Signal.like(header.slot)
+        writes = proposal.granted & (proposal.op == MicroOp.WR)
+        m.d.comb += [
+            free.eq(first(~occupied)),
+            moves.eq(queue.space & reorder.forward_space),
+            self.requests.ready.eq((~arriving | moves) & free.any() & reorder.space),
+            taken.eq(self.requests.valid & self.requests.ready),
+            reorder.accept.eq(taken & ~request.write),
+            store.addr.eq(slot),
+            store.data.eq(Cat(request.data, request.mask)),
+            store.en.eq(taken & request.write),
+            proposal.lookup_bank.eq(header.bank),
+            proposal.lookup_row.eq(header.row),
+            queue.header.eq(header),
+            queue.row_hit.eq(proposal.hit),
+            queue.push.eq(arriving & moves),
+            forward.addr.eq(queue.source),
+            reorder.word.eq(forward.data),
+            reorder.forwarded.eq(header.slot),
+            reorder.forward.eq(queue.push & queue.covered),
+            issued.eq(pick(queue.slots, queue.remove)),
+            reorder.issue.eq(proposal.granted & (proposal.op == MicroOp.RD)),
+            reorder.issued.eq(issued),
+            fetch.addr.eq(issued),
+            Cat(proposal.data, proposal.mask).eq(fetch.data),
+            released.eq(writes << issued[: WRITES.bit_length() - 1]),
+        ]
+        m.d.sync += occupied.eq((occupied | (free & store.en.replicate(WRITES))) & ~released)
+        with m.If(taken):
+            m.d.sync += [
+                arriving.eq(1),
+                header.write.eq(request.write),
+                header.bank.eq(request.bank),
+                header.row.eq(request.row),
+                header.column.eq(request.column),
+                header.slot.eq(Mux(request.write, slot, reorder.slot)),
+                header.full.eq(request.mask.all()),
+            ]
+        with m.Elif(moves):
+            m.d.sync += arriving.eq(0)
+
+    def _direction(self, m, queue):
+        """Whether writes go, not reads; a cycle late."""
+        writing, able = Signal(), Signal(ENTRIES)
+        reads, writes, many, few = Signal(), Signal(), Signal(), Signal()
+        count = Signal(range(ENTRIES + 1))
+        entered = queue.push & queue.header.write
+        left = self.proposal.granted & (self.proposal.op == MicroOp.WR)
+        m.d.sync += count.eq(count + entered - left)
+        m.d.comb += [
+            able.eq(queue.valid & ~queue.blocked),
+            reads.eq((able & ~queue.write).any()),
+            writes.eq((able & queue.write).any()),
+            many.eq(count >= HIGH),
+            few.eq(count <= LOW),
+        ]
+        with m.If(queue.old):
+            m.d.sync += writing.eq(queue.write[0])
+        with m.Elif(writing):
+            m.d.sync += writing.eq(writes & ~(few & reads))
+        with m.Else():
+            m.d.sync += writing.eq(many | (writes & ~reads))
+        return writing
+
+    def _choose(self, m, queue, writing):
+        """Propose a command, and remove the entry whose column command is granted."""
+        proposal, geometry = self.proposal, self._config.geometry
+
+        def vector(name, value):
+            signal = Signal(ENTRIES, name=name)
+            m.d.comb += signal.eq(value)
+            return signal
+
+        def union(terms):
+            """OR as a balanced tree."""
+            while len(terms) > 1:
+                terms = [reduce(or_, terms[i : i + 2]) for i in range(0, len(terms), 2)]
+            return terms[0]
+
+        able = vector("able", queue.valid & ~queue.blocked)
+        current = vector("current", able & (queue.write ^ ~writing.replicate(ENTRIES)))
+        banks = [able]
+        for i, bit in enumerate(queue.banks):
+            banks = [
+                vector(f"half{i}_{half}_{j}", of_half & (bit if half else ~bit))
+                for half in (0, 1)
+                for j, of_half in enumerate(banks)
+            ]
+        row_terms, column_terms = [], []
+        for b in range(geometry.banks):
+            here = banks[b]
+            mine = vector(f"mine{b}", here & current)
+            # The direction that is served has a bank to itself while it needs it; the other prepares what is left.
+            served = vector(f"served{b}", Mux(mine.any(), mine, here))
+            wanted = (served & queue.hit).any()
+            urgent = Signal(name=f"urgent{b}")
+            row, column = Signal(name=f"row{b}"), Signal(name=f"column{b}")
+            m.d.comb += [
+                # An old request that waits for another row of its bank: no younger one keeps the open row.
+                urgent.eq(queue.old & here[0] & ~queue.hit[0]),
+                row.eq(
+                    Mux(proposal.opened[b], proposal.pre_ready[b] & (~wanted | urgent), proposal.act_ready[b])
+                ),
+                column.eq(
+                    proposal.opened[b] & ~urgent & Mux(writing, proposal.wr_ready[b], proposal.rd_ready[b])
+                ),
+            ]
+            row_terms.append(vector(f"rows{b}", served & row.replicate(ENTRIES)))
+            column_terms.append(vector(f"columns{b}", mine & column.replicate(ENTRIES)))
+
+        rows = vector("rows", union(row_terms) & ~queue.hit)
+        columns = vector("columns", union(column_terms) & queue.hit)
+        row_place, column_place = vector("row_place", first(rows)), vector("column_place", first(columns))
+        row_bank, column_bank = Signal(geometry.bank_bits), Signal(geometry.bank_bits)
+        by_row, by_column = Signal(), Signal()
+        # Where column commands may follow each other cycle by cycle, rows would never get their turn behind them; each
+        # row that is opened brings its own column command, so the columns do. Else there is a free cycle after each.
+        row_first = self._config.timing.cycles("tCCD") == 1
+        m.d.comb += [
+            by_row.eq(rows.any() & (row_first | ~columns.any())),
+            by_column.eq(columns.any() & ~by_row),
+            row_bank.eq(pick(queue.banks, row_place)),
+            column_bank.eq(pick(queue.banks, column_place)),
+            proposal.bank.eq(Mux(by_row, row_bank, column_bank)),
+            proposal.row.eq(pick(queue.rows, row_place)),
+            proposal.column.eq(pick(queue.columns, column_place)),
+            queue.remove.eq(column_place & (by_column & proposal.granted).replicate(ENTRIES)),
+            queue.op.eq(proposal.op0),
+            queue.bank.eq(proposal.bank0),
+            queue.row.eq(proposal.row0),
+            queue.column.eq(proposal.column),
+        ]
+        with m.If(by_row):
+            m.d.comb += proposal.op.eq(Mux(proposal.opened.bit_select(row_bank, 1), MicroOp.PRE, MicroOp.ACT))
+        with m.Elif(by_column):
+            m.d.comb += proposal.op.eq(Mux(writing, MicroOp.WR, MicroOp.RD))

@@ -1,0 +1,201 @@
+"""The normal requests of one channel that wait for their column command, oldest first.
+
+Kept by bits and not by entries: every bit of every field is one vector over the places of the queue. A comparison with
+all entries, a choice and the closing of a gap are then a few operations on whole vectors, in hardware the same gates as
+otherwise, in a simulator a fraction of the work.
+
+An entry keeps the order of the accesses to its address by itself: ``blocked`` says that an older access of the other
+kind is still there. Of one kind the oldest goes first, since entries of one address are ready together.
+"""
+
+from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from pim_model.spec.config import Config
+from pim_model.spec.micro import MicroOp
+
+__all__ = ["AGE", "ENTRIES", "SLOT_BITS", "Header", "RequestQueue", "first", "pick"]
+
+ENTRIES = 32
+"""Places of the queue, for reads and writes together."""
+
+AGE = 256
+"""A request that was passed over for this many cycles goes before all younger ones, at the latest after twice as many."""
+
+SLOT_BITS = 6
+"""A slot names where an access has its data: of a write in the write memory, of a read in the reorder buffer."""
+
+_CLOSERS = (MicroOp.PREA, MicroOp.ACTAB, MicroOp.ACTAF)
+"""After these no entry's row is open for normal traffic."""
+
+
+def first(places):
+    """The lowest place of a vector alone; none of none."""
+    return (places & (~places + 1))[: len(places)]
+
+
+def pick(bits, place):
+    """The number whose bits are the vectors ``bits``, at the one place of ``place``; zero at none."""
+    return Cat((bit & place).any() for bit in bits)
+
+
+def _below(places):
+    """All places below the lowest of a vector; all places when it is empty."""
+    return (~places & (places - 1))[: len(places)]
+
+
+class Header(data.Struct):
+    """One access without its data."""
+
+    write: 1
+    bank: 4
+    row: 16
+    column: 6
+    slot: SLOT_BITS
+    #: A write of all 32 bytes.
+    full: 1
+
+
+class RequestQueue(wiring.Component):
+    """Take one access a cycle, give one away; place 0 holds the oldest and there are no gaps.
+
+    Members
+    -------
+    push : In(1), header : In(Header), row_hit : In(1)
+        An access that comes in, and whether its row is open. Only while ``space``.
+    space : Out(1)
+        There is a place for one more.
+    covered : Out(1), source : Out(6)
+        ``header`` is a read whose data is that of a queued write, and the slot of that write. It takes no place.
+    remove : In(one bit a place)
+        The entry whose column command is decided in this cycle.
+    op, bank, row, column : In
+        Slot 0's command as decided in this cycle; ``column`` of a column command.
+    valid, write, hit, blocked, banks, rows, columns, slots : Out
+        The entries: one vector for each flag and for each bit of a number. ``hit``: the entry's row is open, two cycles
+        after its ACT at the latest; until a cycle after the PRE.
+    old : Out(1)
+        The entry in place 0 has waited long enough.
+    """
+
+    def __init__(self, config: Config):
+        self._config = config
+        geometry = config.geometry
+        super().__init__(
+            {
+                "push": In(1),
+                "header": In(Header),
+                "row_hit": In(1),
+                "space": Out(1),
+                "covered": Out(1),
+                "source": Out(SLOT_BITS),
+                "remove": In(ENTRIES),
+                "op": In(5),
+                "bank": In(4),
+                "row": In(16),
+                "column": In(6),
+                **{name: Out(ENTRIES) for name in ("valid", "write", "hit", "blocked")},
+                "banks": Out(ENTRIES).array(geometry.bank_bits),
+                "rows": Out(ENTRIES).array(geometry.row_bits),
+                "columns": Out(ENTRIES).array(geometry.column_bits),
+                "slots": Out(ENTRIES).array(SLOT_BITS),
+                "old": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        header = self.header
+
+        def vector(name, value):
+            signal = Signal(ENTRIES, name=name)
+            m.d.comb += signal.eq(value)
+            return signal
+
+        def equal(name, bits, number):
+            """Where the number of ``bits`` is ``number``."""
+            different = [bit ^ number[i].replicate(ENTRIES) for i, bit in enumerate(bits)]
+            while len(different) > 1:
+                different = [
+                    vector(f"{name}_{len(different)}_{i}", different[i] | different[i + 1])
+                    if i + 1 < len(different)
+                    else different[i]
+                    for i in range(0, len(different), 2)
+                ]
+            return vector(name, ~different[0])
+
+        # The command of the cycle before; what it changes stands in the vectors from the next cycle on.
+        op, bank, row, column = Signal(5), Signal(4), Signal(16), Signal(6)
+        m.d.sync += [op.eq(self.op), bank.eq(self.bank), row.eq(self.row), column.eq(self.column)]
+        same_bank = equal("same_bank", self.banks, bank)
+        opened = vector("opened", equal("same_row", self.rows, row) & (op == MicroOp.ACT).replicate(ENTRIES))
+        closed = vector(
+            "closed",
+            (same_bank & (op == MicroOp.PRE).replicate(ENTRIES)) | op.matches(*_CLOSERS).replicate(ENTRIES),
+        )
+        hit = vector("hit_now", (self.hit & ~closed) | (opened & same_bank & self.valid))
+
+        # An access has left: who of its address waits for whom now? Its row is open, so hits share it.
+        gone = op.matches(MicroOp.RD, MicroOp.WR)
+        touched = vector(
+            "touched",
+            equal("same_column", self.columns, column) & same_bank & self.hit & gone.replicate(ENTRIES),
+        )
+        writes, reads = vector("writes", touched & self.write), vector("reads", touched & ~self.write)
+        blocked = vector(
+            "blocked_now", (self.blocked & ~touched) | (reads & ~_below(writes)) | (writes & ~_below(reads))
+        )
+
+        # An access comes in: who of its address is there?
+        same = vector(
+            "same",
+            self.valid
+            & equal("bank_in", self.banks, header.bank)
+            & equal("row_in", self.rows, header.row)
+            & equal("column_in", self.columns, header.column),
+        )
+        newest, full = (
+            Signal(ENTRIES),
+            Signal(ENTRIES),
+        )  # no younger write has the address; it writes every byte
+        opposite = (same & (self.write ^ header.write.replicate(ENTRIES))).any()
+        cover = vector("cover", same & newest & full)
+        enters = Signal()
+        m.d.comb += [
+            self.space.eq(~self.valid[-1]),
+            self.covered.eq(~header.write & cover.any()),
+            self.source.eq(pick(self.slots, cover)),
+            enters.eq(self.push & ~self.covered),
+        ]
+        overwritten = (header.write & enters).replicate(ENTRIES)
+
+        # Twice a request stays where a boundary of time finds it, then it is old.
+        elapsed, boundary = Signal(range(AGE)), Signal()
+        seen, old = Signal(ENTRIES), Signal(ENTRIES)
+        m.d.sync += elapsed.eq(elapsed + 1)
+        m.d.comb += [boundary.eq(elapsed == AGE - 1), self.old.eq(old[0])]
+
+        stay = vector("stay", _below(self.remove))
+
+        def moved(now):
+            return (now & stay) | ((now >> 1) & ~stay)
+
+        left = vector("left", moved(self.valid))
+        place = vector("place", (left << 1 | 1) & ~left & enters.replicate(ENTRIES))
+        m.d.sync += self.valid.eq(left | place)
+        for signal, now, bit in (
+            (self.write, self.write, header.write),
+            (self.hit, hit, self.row_hit),
+            (self.blocked, blocked, opposite),
+            (newest, newest & ~(same & overwritten), header.write),
+            (full, full, header.full),
+            (seen, Mux(boundary, self.valid, seen), Const(0)),
+            (old, Mux(boundary, old | seen, old), Const(0)),
+            *((bits, bits, header.bank[i]) for i, bits in enumerate(self.banks)),
+            *((bits, bits, header.row[i]) for i, bits in enumerate(self.rows)),
+            *((bits, bits, header.column[i]) for i, bits in enumerate(self.columns)),
+            *((bits, bits, header.slot[i]) for i, bits in enumerate(self.slots)),
+        ):
+            m.d.sync += signal.eq(moved(now) | (place & bit.replicate(ENTRIES)))
+        return m
