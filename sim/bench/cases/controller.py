@@ -17,14 +17,6 @@ MACROS = 6
 ABORTS = 8
 
 
-async def _settle(bench: ControllerBench) -> None:
-    """Wait until every request has been served."""
-    await bench.requests.drained()
-    while bench.reads.pending or bench.device.counts[Op.WR] < bench.writes:
-        await bench.edge()
-    await bench.idle(200)
-
-
 @cocotb.test()
 async def normal_traffic(dut: Any) -> None:
     """Reads and masked writes against a reference memory; hits, conflicts, refresh, back-pressure."""
@@ -37,7 +29,7 @@ async def normal_traffic(dut: Any) -> None:
         if rng.random() < 0.02:  # quiet times, for a refresh with nothing to do
             await bench.requests.drained()
             await bench.idle(rng.randrange(1, 400))
-    await bench.within(400 * count + 10_000, cocotb.start_soon(_settle(bench)))
+    await bench.within(400 * count + 10_000, cocotb.start_soon(bench.settled()))
     assert bench.request_monitor.count == count
     counts = bench.device.counts
     assert counts[Op.WR] == bench.writes
@@ -61,7 +53,7 @@ async def row_hits_stream(dut: Any) -> None:
     for write in (0, 1):
         common = {"write": write, "bank": 2, "row": 5, "mask": 0xFFFFFFFF}
         bench.requests.send(*({**common, "column": column % columns, "data": column} for column in range(32)))
-    await bench.within(5_000, cocotb.start_soon(_settle(bench)))
+    await bench.within(5_000, cocotb.start_soon(bench.settled()))
     for op in (Op.RD, Op.WR):
         cycles = [entry.cycle for entry in bench.device.log if entry.micro.op is op]
         assert [b - a for a, b in pairwise(cycles)] == [gap] * 31, f"{op.name}: {cycles}"
@@ -81,7 +73,7 @@ async def macros(dut: Any) -> None:
         macro = random_macro(rng, bench.config, tag)
         await bench.within(60_000, cocotb.start_soon(bench.run_macro(macro)))
     bench.requests.send({**bench.random_request(requests), "write": 0})
-    await bench.within(100_000, cocotb.start_soon(_settle(bench)))
+    await bench.within(100_000, cocotb.start_soon(bench.settled()))
     bench.results.finish(at_least=MACROS)
     bench.finish()
 
@@ -106,10 +98,10 @@ async def abort(dut: Any) -> None:
         await bench.within(
             60_000, cocotb.start_soon(bench.run_macro(random_macro(rng, bench.config, tag, 4)))
         )
-        await bench.within(60_000, cocotb.start_soon(_settle(bench)))
+        await bench.within(60_000, cocotb.start_soon(bench.settled()))
     assert inside, "no abort met a running macro"
     bench.requests.send({**bench.random_request(rng), "write": 0})
-    await bench.within(60_000, cocotb.start_soon(_settle(bench)))
+    await bench.within(60_000, cocotb.start_soon(bench.settled()))
     owed = bench.cycle // bench.config.timing.refresh_interval
     assert owed - 1 <= bench.device.counts[Op.REFAB] <= owed
     bench.finish()
