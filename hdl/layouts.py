@@ -159,8 +159,9 @@ class Job(data.Struct):
     #: Lowest channel of the mask, and how many from there to the highest.
     lowest: 5
     span: 6
-    #: Second GPR.
+    #: Second GPR, and how many GPRs from each on.
     second: 16
+    gprs: 13
 
 
 class Collect(data.Struct):

@@ -14,7 +14,7 @@ from pim_model.numerics import activation
 from pim_model.numerics.bf16 import F32, bf16_to_f32, f32_to_bf16
 from pim_model.numerics.profiles import profile
 from pim_model.spec.geometry import COLUMN_BYTES, LANES, TABLE_ROWS
-from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, SETS, WRITE_DATA, Micro, Mode
+from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, SETS, WITH_COLUMN, WRITE_DATA, Micro, Mode
 from pim_model.spec.micro import MicroOp as Op
 from pim_model.storage import Storage
 
@@ -22,10 +22,6 @@ __all__ = ["ALL_BYTES", "Channel"]
 
 ALL_BYTES = (1 << COLUMN_BYTES) - 1
 """Write mask that enables every byte."""
-
-_WITH_COLUMN = frozenset(
-    {Op.RD, Op.WR, Op.WRGB, Op.MACSB, Op.MAC4B, Op.MACAB, Op.EWMUL, Op.RDCP, Op.WRCP, Op.WRBK}
-)
 
 
 class Channel:
@@ -167,7 +163,7 @@ class Channel:
         limits = (
             ("bank", micro.bank, geometry.banks if op not in ALL_BANKS else None),
             ("row", micro.row, _row_limit(op, geometry.rows)),
-            ("column", micro.column, geometry.columns if op in _WITH_COLUMN else None),
+            ("column", micro.column, geometry.columns if op in WITH_COLUMN else None),
         )
         for name, value, limit in limits:
             if limit is not None and not 0 <= value < limit:

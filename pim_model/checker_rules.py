@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from pim_model.spec.geometry import TABLE_ROWS, Geometry
-from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, Micro, Mode
+from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, WITH_COLUMN, WITH_ROW, Micro, Mode
 from pim_model.spec.micro import MicroOp as Op
 from pim_model.spec.timing import TimedRule, Timing
 from pim_model.spec.timing_rules import Scope
@@ -18,10 +18,6 @@ __all__ = ["NEVER", "Touch", "Tracker", "rule_trackers", "touch"]
 NEVER = -(1 << 40)
 """A cycle before everything."""
 
-_ROWS = frozenset({Op.ACT, Op.ACT4, Op.ACTAB})
-_COLUMNS = frozenset(
-    {Op.RD, Op.WR, Op.WRGB, Op.MACSB, Op.MAC4B, Op.MACAB, Op.EWMUL, Op.RDCP, Op.WRCP, Op.WRBK}
-)
 # A mode switch wants all banks closed, so under a bank's rule it touches each.
 _EVERY_BANK = ALL_BANKS | {Op.TMOD_IN, Op.TMOD_OUT}
 
@@ -41,11 +37,9 @@ class Touch(NamedTuple):
 def touch(micro: Micro, geometry: Geometry) -> Touch | None:
     """The instances of each scope that a command touches; None if an operand is outside the device."""
     op, size = micro.op, geometry.banks_per_group
-    if op in _ROWS and not 0 <= micro.row < geometry.rows:
+    if op in WITH_ROW and not 0 <= micro.row < (TABLE_ROWS if op is Op.ACTAF else geometry.rows):
         return None
-    if op is Op.ACTAF and not 0 <= micro.row < TABLE_ROWS:
-        return None
-    if op in _COLUMNS and not 0 <= micro.column < geometry.columns:
+    if op in WITH_COLUMN and not 0 <= micro.column < geometry.columns:
         return None
     # A MAC on neighbours reads no column of the buffer, but a column of two banks.
     local = op in (Op.MACSB, Op.MACAB) and bool(micro.mode & Mode.LOCAL)

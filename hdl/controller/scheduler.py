@@ -259,7 +259,9 @@ class Scheduler(wiring.Component):
                         for op in sorted(REGISTER_OPS):
                             with m.Case(op):
                                 space = self.result_space if op in (MicroOp.RDMAC, MicroOp.RDAF) else 1
-                                m.d.comb += program.taken.eq(getattr(gates, f"{op.name.lower()}_ready") & space)
+                                m.d.comb += program.taken.eq(
+                                    getattr(gates, f"{op.name.lower()}_ready") & space
+                                )
                                 with m.If(program.taken):
                                     m.d.comb += self.op1.eq(op)
 

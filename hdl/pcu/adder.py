@@ -7,8 +7,6 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from pim_model.spec.geometry import LANES
-
 __all__ = ["Bf16Adder"]
 
 _GUARD = 11

@@ -106,6 +106,7 @@ class Decoder(wiring.Component):
                         job.second.eq(words[5] >> 5),
                         job.lowest.eq(instruction.lowest),
                         job.span.eq(instruction.span),
+                        job.gprs.eq(instruction.gprs),
                         job.weight_row.eq(words[3][16:]),
                         job.tokens.eq(tokens),
                         job.groups.eq(_ceil_shift(rows, log_outputs)),

@@ -30,6 +30,8 @@ class InstructionCheck(wiring.Component):
     status : Out(8)
     lowest, span : Out
         Lowest channel of the mask, and GPRs from there to the highest.
+    gprs : Out(13)
+        GPRs that it reaches: its columns, its channels, or both (RD_SBK).
     """
 
     def __init__(self, config: Config):
@@ -41,6 +43,7 @@ class InstructionCheck(wiring.Component):
                 "status": Out(8),
                 "lowest": Out(index_range(config.geometry.channels)),
                 "span": Out(6),
+                "gprs": Out(13),
             }
         )
 
@@ -66,7 +69,9 @@ class InstructionCheck(wiring.Component):
             "local": local,
         }
         unused = Cat(value.any() & ~uses(opcode, name) for name, value in fields.items())
-        holes = Cat(words[0][26:28], words[1][7], words[1][14:16], words[1][20:], words[3][:16], words[6], words[7])
+        holes = Cat(
+            words[0][26:28], words[1][7], words[1][14:16], words[1][20:], words[3][:16], words[6], words[7]
+        )
 
         highest = Signal.like(self.lowest)
         present = mask[: geometry.channels]
@@ -80,15 +85,11 @@ class InstructionCheck(wiring.Component):
         absent = mask[geometry.channels :].any() if geometry.channels < 32 else Const(0, 1)
         bad_mask = uses(opcode, "mask") & (~mask.any() | absent)
 
-        # GPRs that the instruction reaches: its columns, its channels, or both (RD_SBK).
         by_channel = opcode.matches(MacroOp.WR_BIAS, MacroOp.RD_MAC, MacroOp.RD_AF, MacroOp.RD_SBK)
-        gprs = Signal(13)
-        m.d.comb += gprs.eq(
-            Mux(uses(opcode, "size"), size, 1) * Mux(by_channel, self.span, 1),
-        )
+        m.d.comb += self.gprs.eq(Mux(uses(opcode, "size"), size, 1) * Mux(by_channel, self.span, 1))
         limit = self._config.buffer_words
-        beyond = (uses(opcode, "gpr0") & ((words[4] >> 5) + gprs > limit)) | (
-            uses(opcode, "gpr1") & ((words[5] >> 5) + gprs > limit)
+        beyond = (uses(opcode, "gpr0") & ((words[4] >> 5) + self.gprs > limit)) | (
+            uses(opcode, "gpr1") & ((words[5] >> 5) + self.gprs > limit)
         )
         address = (
             (bank >= geometry.banks)

@@ -1,4 +1,4 @@
-"""Unroll ISR instructions: the items of each channel with their data, what the collector has to expect, and EWADD."""
+"""Unroll ISR instructions: the items of each channel with their data, and what the collector has to expect."""
 
 from amaranth import Array, Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -6,12 +6,11 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.layouts import ChannelOp, Collect, Job
 from pim_model.spec.config import Config
-from pim_model.spec.geometry import LANES
 from pim_model.spec.macro import MacroOp
 from pim_model.spec.micro import MicroOp
 
-from .adder import Bf16Adder
 from .buffer import line_words
+from .ewadd import GprAdder
 from .instruction import uses
 
 __all__ = ["InstructionIssuer"]
@@ -42,15 +41,15 @@ _RESULTS = (MacroOp.RD_MAC, MacroOp.RD_AF, MacroOp.RD_SBK)
 class InstructionIssuer(wiring.Component):
     """An item a cycle while the controllers take them; an instruction begins when the one before has sent its last.
 
-    An instruction that reads GPRs waits until all results of those before it are in the buffer; EWADD and SYNC wait
-    until the channels are idle too.
+    An instruction that reads GPRs waits for the results of those before it, if they may be its operands, and one that
+    reads or writes any waits for the sums of an EWADD. SYNC waits until nothing is under way.
 
     Members
     -------
     jobs : In(stream of Job)
         Well-formed instructions.
     busy : Out(1)
-        An instruction has items to send, or is not done with the buffer.
+        An instruction has items to send, or sums to write.
     idle : In(1)
         No channel has an item, and no result is to come.
     collecting : In(1)
@@ -63,7 +62,7 @@ class InstructionIssuer(wiring.Component):
     holds : Out(1)
         What the port shows is needed in the next cycle too.
     write : Out(1), write_address : Out(16), write_data : Out(256)
-        A whole word for the buffer. Only while ``idle``.
+        A whole word for the buffer. Never while ``collecting``.
     """
 
     def __init__(self, config: Config):
@@ -96,64 +95,62 @@ class InstructionIssuer(wiring.Component):
         per_column = job.opcode.matches(*_WITH_DATA)
         bias = job.opcode == MacroOp.WR_BIAS
         results = job.opcode.matches(*_RESULTS)
-        add = job.opcode == MacroOp.EWADD
-        barrier = job.opcode == MacroOp.SYNC
         by_size = uses(job.opcode, "size")
         first = job.input - job.lowest  # word of channel 0, whether it is in the mask or not
 
         index = Signal(7)
         held, held_bias = Signal(), Signal()
         move = Signal()  # the item at hand goes to the output register
+        takes = per_column | bias
+
+        # What the buffer is still to get: results of instructions, in a range of words that only grows until all came.
+        low, high = Signal(16), Signal(17)
+        end = job.input + job.gprs
+        overlaps = self.collecting & (job.input < high) & (low < end)
+        m.submodules.adder = adder = GprAdder()
         ready = Signal()
-        m.d.comb += ready.eq((~held | self.ops.ready) & (~(per_column | bias) | ~self.collecting))
-        m.submodules.adder = adder = Bf16Adder()
+        m.d.comb += ready.eq(
+            (~held | self.ops.ready) & ~(takes & overlaps) & ~((takes | results) & adder.busy)
+        )
 
         with m.If(self.ops.ready):
             m.d.sync += held.eq(0)
-        with m.FSM(name="issue") as fsm:
-            with m.State("ITEMS"):
-                with m.If(~self.jobs.valid):
-                    pass
-                with m.Elif(add):
-                    with m.If(self.idle & ~held):
-                        m.next = "READ A"
-                with m.Elif(barrier):
-                    m.d.comb += self.jobs.ready.eq(self.idle & ~held)
-                with m.Else():
-                    m.d.comb += self.collect.valid.eq(results & ready)
-                    m.d.comb += move.eq(ready & (~results | self.collect.ready))
-                    m.d.comb += self.read.eq(move & (per_column | bias))
-                    m.d.comb += self.address.eq(Mux(bias, first, job.input + index))
-                    with m.If(move):
-                        m.d.sync += index.eq(index + 1)
-                        with m.If(~per_column | (index == job.size - 1)):
-                            m.d.sync += index.eq(0)
-                            m.d.comb += self.jobs.ready.eq(1)
-
-            with m.State("READ A"):
-                m.d.comb += [self.read.eq(1), self.address.eq(job.input + index)]
-                m.next = "READ B"
-            with m.State("READ B"):
-                m.d.sync += adder.a.eq(self.data[:256])
-                m.d.comb += [self.read.eq(1), self.address.eq(job.second + index)]
-                m.next = "TAKE B"
-            with m.State("TAKE B"):
-                m.d.sync += adder.b.eq(self.data[:256])
-                m.next = "ADD"
-            with m.State("ADD"):
-                m.d.comb += adder.run.eq(1)
-                with m.If(adder.lane == LANES - 1):
-                    m.next = "WRITE"
-            with m.State("WRITE"):
-                m.d.comb += self.write.eq(1)
+        with m.If(~self.jobs.valid):
+            pass
+        with m.Elif(job.opcode == MacroOp.EWADD):
+            m.d.comb += [adder.sums.valid.eq(1), self.jobs.ready.eq(adder.sums.ready)]
+        with m.Elif(job.opcode == MacroOp.SYNC):
+            m.d.comb += self.jobs.ready.eq(self.idle & ~held & ~adder.busy)
+        with m.Else():
+            m.d.comb += self.collect.valid.eq(results & ready)
+            m.d.comb += move.eq(ready & (~results | self.collect.ready))
+            with m.If(move & results):
+                m.d.sync += [
+                    low.eq(Mux(self.collecting & (low < job.input), low, job.input)),
+                    high.eq(Mux(self.collecting & (high > end), high, end)),
+                ]
+            with m.If(move):
                 m.d.sync += index.eq(index + 1)
-                m.next = "READ A"
-                with m.If(index == job.size - 1):
+                with m.If(~per_column | (index == job.size - 1)):
                     m.d.sync += index.eq(0)
                     m.d.comb += self.jobs.ready.eq(1)
-                    m.next = "ITEMS"
-        m.d.comb += [self.write_address.eq(job.input + index), self.write_data.eq(adder.sum)]
 
+        reads = Signal()
+        m.d.comb += [
+            reads.eq(move & takes),
+            self.holds.eq(held & ~self.ops.ready),
+            adder.sums.p.first.eq(job.input),
+            adder.sums.p.second.eq(job.second),
+            adder.sums.p.count.eq(job.size),
+            adder.wait.eq(self.collecting),
+            adder.granted.eq(adder.read & ~reads & ~self.holds),
+            adder.data.eq(self.data[:256]),
+            self.read.eq(reads | adder.granted),
+            self.address.eq(Mux(reads, Mux(bias, first, job.input + index), adder.address)),
+            self.write.eq(adder.write),
+            self.write_address.eq(adder.write_address),
+            self.write_data.eq(adder.write_data),
+        ]
         m.d.comb += [
             self.collect.p.mask.eq(job.mask),
             self.collect.p.address.eq(first),
@@ -176,8 +173,7 @@ class InstructionIssuer(wiring.Component):
                 item.count.eq(Mux(per_column | ~by_size, 1, job.size)),
                 item.mode.eq(job.mode),
             ]
-        m.d.comb += self.holds.eq(held & ~self.ops.ready)
-        m.d.comb += [self.ops.valid.eq(held), self.busy.eq(held | self.jobs.valid | ~fsm.ongoing("ITEMS"))]
+        m.d.comb += [self.ops.valid.eq(held), self.busy.eq(held | self.jobs.valid | adder.busy)]
         for channel in range(channels):
             m.d.comb += self.words[channel].eq(
                 Mux(held_bias, self.data.word_select(channel, 256), self.data[:256])

@@ -158,9 +158,7 @@ class StepUnroller(wiring.Component):
                 with m.Case(place):
                     m.d.comb += biases.eq(self.data >> (8 * place))
         for channel in range(channels):
-            word = Mux(
-                held_step.kind == RegisterKind.WRBIAS, biases.word_select(channel, per_channel), load
-            )
+            word = Mux(held_step.kind == RegisterKind.WRBIAS, biases.word_select(channel, per_channel), load)
             m.d.comb += self.words[channel].eq(Mux(held_step.zero, 0, word))
         m.d.comb += [
             self.steps.valid.eq(held),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from host_runtime.errors import AccessError, TransportError
 from host_runtime.transport.base import RecordingTransport
 from pim_model.spec.config import Config
-from pim_model.spec.micro import Micro, MicroOp
+from pim_model.spec.micro import Micro
 
 if TYPE_CHECKING:
     from pim_model.trace import Entry
@@ -112,7 +112,7 @@ class VerilatedTransport(RecordingTransport):
             key = tuple(fields)
             micro = micros.get(key)
             if micro is None:
-                micro = micros[key] = Micro(MicroOp(key[0]), *key[1:])
+                micro = micros[key] = Micro.seen(*key)
             entries.append(Entry(cycle, channel, slot, micro))
         return entries
 

@@ -120,6 +120,39 @@ SETS = 2
 """Accumulator sets of a PU."""
 
 
+WITH_ROW = frozenset({MicroOp.ACT, MicroOp.ACT4, MicroOp.ACTAB, MicroOp.ACTAF})
+"""Commands that use the row operand; of ACTAF it is the function."""
+
+WITH_COLUMN = frozenset(
+    {
+        MicroOp.RD,
+        MicroOp.WR,
+        MicroOp.WRGB,
+        MicroOp.MACSB,
+        MicroOp.MAC4B,
+        MicroOp.MACAB,
+        MicroOp.EWMUL,
+        MicroOp.RDCP,
+        MicroOp.WRCP,
+        MicroOp.WRBK,
+    }
+)
+"""Commands that use the column operand."""
+
+WITH_MODE = frozenset(
+    {
+        MicroOp.MACSB,
+        MicroOp.MAC4B,
+        MicroOp.MACAB,
+        MicroOp.AF,
+        MicroOp.EWMUL,
+        MicroOp.WRBIAS,
+        MicroOp.RDMAC,
+    }
+)
+"""Commands that use some bit of the mode operand."""
+
+
 @dataclass(frozen=True, slots=True)
 class Micro:
     """One micro command with the operands that its kind uses; the others are zero."""
@@ -130,6 +163,18 @@ class Micro:
     column: int = 0
     mode: int = 0
     """A :class:`Mode`."""
+
+    @classmethod
+    def seen(cls, op: int, bank: int, row: int, column: int, mode: int) -> Micro:
+        """A command as it stood on a bus, whose unused operands may be anything; they become zero."""
+        kind = MicroOp(op)
+        return cls(
+            kind,
+            bank=bank if kind in ONE_BANK | FOUR_BANKS else 0,
+            row=row if kind in WITH_ROW else 0,
+            column=column if kind in WITH_COLUMN else 0,
+            mode=mode if kind in WITH_MODE else 0,
+        )
 
     def __str__(self) -> str:
         mode = f", mode {self.mode}" if self.mode else ""

@@ -11,17 +11,11 @@ import cocotb
 from pim_model.channel import Channel
 from pim_model.checker import Checker
 from pim_model.spec.config import Config
-from pim_model.spec.micro import FOUR_BANKS, ONE_BANK, READ_DATA, REGISTER_OPS, WRITE_DATA, Micro
+from pim_model.spec.micro import READ_DATA, REGISTER_OPS, WRITE_DATA, Micro
 from pim_model.spec.micro import MicroOp as Op
 from sim.bench.harness import Harness
 
 __all__ = ["AimResponder", "Issued", "respond"]
-
-_WITH_ROW = frozenset({Op.ACT, Op.ACT4, Op.ACTAB, Op.ACTAF})
-_WITH_COLUMN = frozenset(
-    {Op.RD, Op.WR, Op.WRGB, Op.MACSB, Op.MAC4B, Op.MACAB, Op.EWMUL, Op.RDCP, Op.WRCP, Op.WRBK}
-)
-_WITH_MODE = frozenset({Op.MACSB, Op.MAC4B, Op.MACAB, Op.AF, Op.EWMUL, Op.WRBIAS, Op.RDMAC})
 
 
 class Issued(NamedTuple):
@@ -91,13 +85,8 @@ class AimResponder:
         return next((entry.cycle for entry in reversed(self.log) if entry.micro.op is Op.REFAB), -1)
 
     def _micro0(self, op: Op) -> Micro:
-        return Micro(
-            op,
-            bank=int(self._bank0.value) if op in ONE_BANK | FOUR_BANKS else 0,
-            row=int(self._row0.value) if op in _WITH_ROW else 0,
-            column=int(self._column0.value) if op in _WITH_COLUMN else 0,
-            mode=int(self._mode0.value) if op in _WITH_MODE else 0,
-        )
+        pins = (self._bank0, self._row0, self._column0, self._mode0)
+        return Micro.seen(op, *(int(pin.value) for pin in pins))
 
     def _take(self, cycle: int, slot: int, micro: Micro) -> None:
         assert (slot == 1) == (micro.op in REGISTER_OPS), f"cycle {cycle}: {micro} in slot {slot}"

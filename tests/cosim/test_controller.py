@@ -13,3 +13,9 @@ pytestmark = pytest.mark.cosim
 @pytest.mark.parametrize("test", ["normal_traffic", "row_hits_stream", "macros", "abort"])
 def test_controller(test: str, timing: str, bench: Bench) -> None:
     bench("controller", "controller", test, timing=timing)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("test", ["streaming_reads", "streaming_writes", "random_reads", "mixed_hits"])
+def test_rate(test: str, bench: Bench) -> None:
+    bench("controller", "controller_rate", test, name="ianus")

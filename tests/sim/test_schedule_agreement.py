@@ -13,7 +13,7 @@ from pim_model.checker import Checker
 from pim_model.schedule import Placed, place
 from pim_model.spec.config import config
 from pim_model.spec.macro import MatVec
-from pim_model.spec.micro import ONE_BANK, Micro, MicroOp
+from pim_model.spec.micro import Micro, MicroOp
 from pim_model.spec.registers import Control, Reg, macro_word
 from pim_model.spec.timing import TIMINGS
 from sim.build import library
@@ -23,8 +23,6 @@ pytestmark = pytest.mark.verilator
 
 _OUTPUT, _BIAS = 8192, 12288
 _SHAPES = [(1, 1, 1), (8, 128, 1), (9, 129, 1), (20, 300, 1), (8, 16, 3), (30, 200, 2), (33, 513, 1)]
-_WITH_ROW = {MicroOp.ACT, MicroOp.ACTAB, MicroOp.ACTAF}
-_WITH_COLUMN = {MicroOp.RD, MicroOp.WR, MicroOp.WRGB, MicroOp.MACAB}
 
 
 @pytest.fixture(params=TIMINGS)
@@ -37,13 +35,7 @@ def simulation(request: pytest.FixtureRequest) -> Iterator[NativeSimulation]:
 
 def micro(record) -> Micro:
     """A recorded command with the operands that its kind uses."""
-    op = MicroOp(int(record["op"]))
-    return Micro(
-        op,
-        bank=int(record["bank"]) if op in ONE_BANK else 0,
-        row=int(record["row"]) if op in _WITH_ROW else 0,
-        column=int(record["column"]) if op in _WITH_COLUMN else 0,
-    )
+    return Micro.seen(*(int(record[name]) for name in ("op", "bank", "row", "column", "mode")))
 
 
 def commands(simulation: NativeSimulation) -> list[list[Placed]]:

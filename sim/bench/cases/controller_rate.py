@@ -99,7 +99,9 @@ async def random_reads(dut: Any) -> None:
         timing.cycles("tRC") / bench.config.geometry.banks,
         3,
     )
-    _judge("random reads", bound, await _measure(bench, [_anywhere(bench, rng) for _ in range(REQUESTS)]), 0.9)
+    _judge(
+        "random reads", bound, await _measure(bench, [_anywhere(bench, rng) for _ in range(REQUESTS)]), 0.9
+    )
 
 
 @cocotb.test()
@@ -109,7 +111,9 @@ async def mixed_hits(dut: Any) -> None:
     rng = bench.rng("requests")
     timing, geometry = bench.config.timing, bench.config.geometry
     # An address of one column each, so that none is read from the write queue.
-    places = rng.sample([(b, c) for b in range(geometry.banks) for c in range(geometry.columns)], REQUESTS // 2)
+    places = rng.sample(
+        [(b, c) for b in range(geometry.banks) for c in range(geometry.columns)], REQUESTS // 2
+    )
     requests = [
         {
             "write": rng.randrange(2),
