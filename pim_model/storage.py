@@ -38,6 +38,11 @@ class Storage:
         """Bytes held for rows that were written."""
         return len(self._slabs) * self.geometry.slab_bytes
 
+    @property
+    def written_rows(self) -> list[int]:
+        """Rows that were written, ascending; all others read as zeros."""
+        return sorted(self._slabs)
+
     def add_write_hook(self, hook: WriteHook) -> None:
         """Have ``hook(first, end)`` called before any byte of rows ``first`` to ``end - 1`` changes."""
         self._hooks.append(hook)

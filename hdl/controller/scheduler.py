@@ -1,8 +1,8 @@
 """Decides the commands of one channel, cycle by cycle.
 
 Normal traffic (``normal.py``) proposes its commands, with rows left open. A macro's row stream starts from all banks
-closed, and no normal command gets between its commands. A refresh that is owed goes first wherever all banks are or can be closed:
-at once under normal traffic, at a row boundary inside a MATVEC, between two items of a program.
+closed, and no normal command gets between its commands. A refresh that is owed goes first wherever all banks are or can
+be closed: at once under normal traffic, at a row boundary inside a MATVEC, between two items of a program.
 """
 
 from amaranth import Module, Mux, ResetInserter, Signal

@@ -70,9 +70,7 @@ class AimResponder:
             self._take(cycle, 0, self._micro0(Op(op0)))
         if op1:
             op = Op(op1)
-            column = int(self._column1.value) if op is Op.WRGB else 0
-            mode = int(self._mode1.value) if op in _WITH_MODE else 0
-            self._take(cycle, 1, Micro(op, column=column, mode=mode))
+            self._take(cycle, 1, Micro.seen(op, 0, 0, int(self._column1.value), int(self._mode1.value)))
         self._answer(cycle + 1)
 
     @property

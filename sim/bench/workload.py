@@ -34,10 +34,15 @@ def finite(rng: np.random.Generator, count: int) -> U16:
     return bits
 
 
+_FILLED = 64
+"""Rows with weights; a memory of 8 GB stays sparse."""
+
+
 def fill_memory(rng: np.random.Generator, *storages: Storage) -> None:
-    """The same random weights in every row of each storage, and activation tables in the table rows."""
+    """The same random weights in the first rows of each storage, and activation tables in the table rows."""
     geometry = storages[0].geometry
-    for row in range(geometry.rows):
+    filled = min(_FILLED, geometry.weight_rows)
+    for row in (*range(filled), *range(geometry.weight_rows, geometry.rows)):
         function = row - geometry.weight_rows
         if function < 0:
             slab = finite(rng, geometry.slab_bytes // 2)

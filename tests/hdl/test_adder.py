@@ -8,22 +8,11 @@ from pim_model.spec.geometry import LANES
 
 from .simulate import run
 
-_SPECIAL = (
-    0x0000,
-    0x8000,
-    0x0001,
-    0x807F,
-    0x0080,
-    0x8080,
-    0x00FF,
-    0x3F80,
-    0xBF80,
-    0x3F81,
-    0x7F7F,
-    0xFF7F,
-    0x7F80,
+# Zeros, subnormals, the smallest and largest numbers, infinities, NaNs, ones and numbers that tie with them.
+_BITS = (
+    "0000 8000 0001 807f 0080 8080 00ff 3f80 bf80 3f81 7f7f ff7f 7f80 ff80 7fc0 ffff 7f81 3b80 bb80 3b00 3a80"
 )
-_SPECIAL += (0xFF80, 0x7FC0, 0xFFFF, 0x7F81, 0x3B80, 0xBB80, 0x3B00, 0x3A80)
+_SPECIAL = [int(bits, 16) for bits in _BITS.split()]
 
 
 def reference(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -136,7 +136,8 @@ def test_random_instructions_get_the_golden_status(name, seed):
                 golden.bank,
             )
             assert (job.input * 32, job.second * 32, job.mode) == (golden.gpr0, golden.gpr1, golden.mode)
-            assert job.opcode == golden.op and (not golden.mask or job.span == golden.span)
+            assert job.opcode == golden.op
+            assert not golden.mask or job.span == golden.span
     reached = set(Status) - {Status.WEIGHT_RANGE, Status.OVERLAP}
     assert set(expected) >= reached, "every status of an instruction was reached"
     assert {
