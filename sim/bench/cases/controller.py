@@ -53,7 +53,7 @@ async def row_hits_stream(dut: Any) -> None:
     for write in (0, 1):
         common = {"write": write, "bank": 2, "row": 5, "mask": 0xFFFFFFFF}
         bench.requests.send(*({**common, "column": column % columns, "data": column} for column in range(32)))
-    await bench.within(5_000, cocotb.start_soon(bench.settled()))
+        await bench.within(5_000, cocotb.start_soon(bench.settled()))
     for op in (Op.RD, Op.WR):
         cycles = [entry.cycle for entry in bench.device.log if entry.micro.op is op]
         assert [b - a for a, b in pairwise(cycles)] == [gap] * 31, f"{op.name}: {cycles}"
