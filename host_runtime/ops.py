@@ -51,7 +51,8 @@ class Pim:
     Attributes
     ----------
     macros, macro_cycles : int
-        Macros completed, and the sum of their cycles from push to completion.
+        Macros completed, and the sum of their cycles from push to completion; of macros queued together, which wait
+        for each other, the longest.
     """
 
     def __init__(self, driver: Driver, config: Config, *, preload: bool = True):
@@ -150,13 +151,27 @@ class Pim:
             output = space.start + plan.tokens * stride(matrix.columns)
             for step in plan.steps(len(x)):
                 self._stage(space.start, x[step.start : step.stop])
+                queued: list[tuple[int, int, Part]] = []
+                place = output
                 for part in plan.parts:
-                    macro = self._macro(matrix, part, len(step), space.start, output, bias_offset, function)
-                    completion = self.driver.wait(self.driver.submit(macro))
-                    self.macros += 1
-                    self.macro_cycles += completion.cycles
-                    self._collect(output, out[step.start : step.stop, part.row : part.row + part.rows])
+                    macro = self._macro(matrix, part, len(step), space.start, place, bias_offset, function)
+                    queued.append((self.driver.submit(macro), place, part))
+                    if plan.together:
+                        place += len(step) * stride(part.rows)
+                    else:
+                        self._finish(queued, out[step.start : step.stop])
+                self._finish(queued, out[step.start : step.stop])
         return out
+
+    def _finish(self, queued: list[tuple[int, int, Part]], out: U16) -> None:
+        """Take the results of queued parts, each as soon as it has ended, and empty the list."""
+        longest = 0
+        for tag, place, part in queued:
+            longest = max(longest, self.driver.wait(tag).cycles)
+            self.macros += 1
+            self._collect(place, out[:, part.row : part.row + part.rows])
+        self.macro_cycles += longest
+        queued.clear()
 
     def _macro(
         self,

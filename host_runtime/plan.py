@@ -15,6 +15,11 @@ __all__ = ["Part", "Plan", "stride"]
 
 MAX_TOKENS = (1 << TOKENS_BITS) - 1
 
+OVERLAPPED_PARTS = 8
+PART_GROUPS = 4
+"""Most parts whose results are read while later parts run, and the fewest output groups of each: a group takes about a
+hundred cycles; pushing a macro and taking its completion over the register bus, sixty."""
+
 
 def stride(elements: int) -> int:
     """Bytes from one vector of ``elements`` BF16 to the next in the buffer."""
@@ -35,11 +40,13 @@ class Plan:
 
     tokens: int
     parts: tuple[Part, ...]
+    together: bool
+    """There is room for the results of all parts at once: all are queued, and read one by one as they end."""
 
     @property
     def rows(self) -> int:
-        """Most output rows of one macro."""
-        return max(part.rows for part in self.parts)
+        """Output rows whose results have room at the same time."""
+        return (sum if self.together else max)(part.rows for part in self.parts)
 
     def steps(self, total: int) -> Iterator[range]:
         """The tokens of each step."""
@@ -50,15 +57,23 @@ class Plan:
     def make(cls, rows: int, columns: int, tokens: int, room: int, config: Config) -> Plan:
         """Fit as many tokens a macro as ``room`` bytes allow, and all rows; cut the rows if one token is too much.
 
-        Rows are cut at whole output groups whose bias starts on 32 bytes. :class:`OutOfMemory` if the input and the
-        smallest part of the outputs do not fit.
+        With direct register access, where queued macros run without a gap, the rows are also cut so that most results
+        are read while the device works. Rows are cut at whole output groups whose bias starts on 32 bytes.
+        :class:`OutOfMemory` if the input and the smallest part of the outputs do not fit.
         """
         inputs = stride(columns)
         fitting = room // (inputs + stride(rows))
-        if fitting:
-            return cls(min(tokens, fitting, MAX_TOKENS), (Part(0, rows),))
         granule = math.lcm(config.geometry.outputs, LANES)
+        if fitting:
+            groups = -(-rows // config.geometry.outputs)
+            count = max(1, min(OVERLAPPED_PARTS, groups // PART_GROUPS)) if config.timing.direct else 1
+            cut = -(-rows // (count * granule)) * granule
+            return cls(min(tokens, fitting, MAX_TOKENS), cls._cut(rows, cut), True)
         cut = (room - inputs) // 2 // granule * granule
         if cut < granule:
             raise OutOfMemory("the activation buffer", inputs + 2 * granule, room, "bytes")
-        return cls(1, tuple(Part(row, min(cut, rows - row)) for row in range(0, rows, cut)))
+        return cls(1, cls._cut(rows, cut), False)
+
+    @staticmethod
+    def _cut(rows: int, most: int) -> tuple[Part, ...]:
+        return tuple(Part(row, min(most, rows - row)) for row in range(0, rows, most))

@@ -131,8 +131,19 @@ def test_random_allocations_never_overlap(rng: np.random.Generator) -> None:
 
 def test_plan_takes_several_tokens_a_macro() -> None:
     plan = Plan.make(100, 50, 10, room=3 * (stride(50) + stride(100)) + 31, config=TINY)
-    assert plan == Plan(3, (Part(0, 100),))
+    assert plan == Plan(3, (Part(0, 48), Part(48, 48), Part(96, 4)), True)
+    assert plan.rows == 100
     assert [list(step) for step in plan.steps(10)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
+
+
+def test_plan_cuts_rows_where_queued_macros_run_without_a_gap() -> None:
+    ianus = config("ianus")
+    plan = Plan.make(4096, 4096, 1, room=1 << 17, config=ianus)
+    assert plan.parts == tuple(Part(512 * part, 512) for part in range(8))
+    assert Plan.make(896, 4096, 1, room=1 << 17, config=ianus).parts == (Part(0, 896),)  # seven groups
+    assert Plan.make(1000, 64, 1, room=1 << 17, config=ianus).parts == (Part(0, 512), Part(512, 488))
+    in_mode = config("ianus", "aim_simulator")
+    assert Plan.make(4096, 4096, 1, room=1 << 17, config=in_mode).parts == (Part(0, 4096),)
 
 
 def test_plan_cuts_rows_at_whole_groups_on_32_bytes() -> None:
