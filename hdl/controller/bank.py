@@ -88,19 +88,33 @@ class BankState(wiring.Component):
         for op in _BEFORE:
             strobes[op] = Signal(name=f"{op.name.lower()}_strobe")
             m.d.comb += strobes[op].eq(self.op == op)
-        here = [{op: strobe & (bank == i) for op, strobe in strobes.items()} for i in range(banks)]
+        at = Signal(banks)  # the addressed bank, one-hot
+        m.d.comb += at.eq(1 << bank)
+        beside = Cat(at[i ^ 1] for i in range(banks))
         # A MACSB of two banks keeps both from closing.
         local = strobes[MicroOp.MACSB] & self.mode[1]
-        for i in range(banks):
-            here[i][MicroOp.MACSB] |= local & (bank == i ^ 1)
         near = [
             {op: strobe & (bank[group.bit_length() - 1 :] == i) for op, strobe in strobes.items()}
             for i in range(banks // group)
         ]
         for op in _ONE_BANK:
             name = op.name.lower()
+            # All commands that ask for the same distance at once, as one vector over the banks.
+            waits: dict[int, Signal] = {}
+            for cycles in {cycles for _, cycles in distances(timing, op, strobes, Scope.BANK)}:
+                befores = {
+                    before: strobe
+                    for before, strobe in strobes.items()
+                    if timing.between(before, op, Scope.BANK) == cycles
+                }
+                waits[cycles] = Signal(banks, name=f"{name}_after{cycles}")
+                m.d.comb += waits[cycles].eq(
+                    (at & Cat(befores.values()).any().replicate(banks))
+                    | (beside & (local & (MicroOp.MACSB in befores)).replicate(banks))
+                )
             by_bank = [
-                gate(m, f"{name}_bank{i}", distances(timing, op, here[i], Scope.BANK)) for i in range(banks)
+                gate(m, f"{name}_bank{i}", [(banked[i], cycles) for cycles, banked in waits.items()])
+                for i in range(banks)
             ]
             ready = Cat(by_bank)
             # A group gate is only worth its flip-flops where it waits longer than the channel's.

@@ -5,7 +5,7 @@ controller issues is enforced by exactly one gate. The checker (``hdl/checker.py
 way: it stamps commands and subtracts.
 """
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 
 from pim_model.spec.micro import MicroOp
 from pim_model.spec.timing import Timing
@@ -31,19 +31,21 @@ def gate(m: Module, name: str, pairs) -> Signal:
     from t + 1 on and opens it at t + cycles. The longest open wait counts. Commands of one cycle are not gated
     against each other.
     """
-    pairs = sorted(pairs, key=lambda pair: pair[1])
+    strobes: dict[int, list] = {}
+    for strobe, cycles in pairs:
+        if cycles > 1:
+            strobes.setdefault(cycles, []).append(strobe)
     ready = Signal(name=f"{name}_ready")
-    if not pairs or pairs[-1][1] == 1:
+    if not strobes:
         m.d.comb += ready.eq(1)
         return ready
-    remaining = Signal(range(pairs[-1][1]), name=f"{name}_remaining")
+    remaining = Signal(range(max(strobes)), name=f"{name}_remaining")
     m.d.comb += ready.eq(remaining == 0)
     m.d.sync += remaining.eq(Mux(ready, 0, remaining - 1))
-    for strobe, cycles in pairs:
+    for cycles in sorted(strobes):
         # Ascending, so that of several strobes the last assignment, the longest wait, wins.
-        if cycles > 1:
-            with m.If(strobe & (remaining < cycles)):
-                m.d.sync += remaining.eq(cycles - 1)
+        with m.If(Cat(strobes[cycles]).any() & (remaining < cycles)):
+            m.d.sync += remaining.eq(cycles - 1)
     return ready
 
 

@@ -1,6 +1,6 @@
 """The activation buffer: inputs, biases, results and programs of macros, on chip, seen by the host and the PCU."""
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -66,14 +66,14 @@ class ActivationBuffer(wiring.Component):
             """Where memory ``place`` holds its word of the line from ``address`` on."""
             return (address >> bits) + (address[:bits] > place if place < places - 1 else 0)
 
-        # The line in the order of the memories.
-        first = self.pcu_write_address[:bits]
-        line, mask = self.pcu_write_data, self.pcu_write_mask
-        for bit in range(bits):
-            line = Mux(first[bit], line.rotate_left(256 << bit), line)
-            mask = Mux(first[bit], mask.rotate_left(32 << bit), mask)
+        # The line in the order of the memories. A case for each turn rather than stages of a barrel shifter: the same
+        # multiplexers in hardware, one branch in a simulation.
         turned, enables = Signal.like(self.pcu_write_data), Signal.like(self.pcu_write_mask)
-        m.d.comb += [turned.eq(line), enables.eq(mask)]
+        with m.Switch(self.pcu_write_address[:bits]):
+            for turn in range(places):
+                with m.Case(turn):
+                    m.d.comb += turned.eq(self.pcu_write_data.rotate_left(256 * turn))
+                    m.d.comb += enables.eq(self.pcu_write_mask.rotate_left(32 * turn))
 
         for_pcu, for_host = [], []
         for place in range(places):
@@ -107,10 +107,10 @@ class ActivationBuffer(wiring.Component):
             m.d.sync += pcu_first.eq(self.pcu_address[:bits])
         with m.If(self.host_read):
             m.d.sync += host_place.eq(self.host_address[:bits])
-        line = Cat(for_pcu)
-        for bit in range(bits):
-            line = Mux(pcu_first[bit], line.rotate_right(256 << bit), line)
-        m.d.comb += self.pcu_data.eq(line)
+        with m.Switch(pcu_first):
+            for turn in range(places):
+                with m.Case(turn):
+                    m.d.comb += self.pcu_data.eq(Cat(for_pcu[turn:] + for_pcu[:turn]))
         with m.Switch(host_place):
             for place, data in enumerate(for_host):
                 with m.Case(place):

@@ -52,7 +52,7 @@ class Fetch(wiring.Component):
         count, first = words[1][:PROGRAM_COUNT_BITS], words[4]
         program = words[0][:8] == MacroOp.PROGRAM
         left, position = Signal(PROGRAM_COUNT_BITS), Signal(16)
-        line, held = Signal(256 * places), Signal(range(places + 1))
+        line, given = Signal(256 * places), Signal(range(places + 1))
         out = self.fetched.p
         m.d.comb += [
             out.words.eq(words),
@@ -69,7 +69,7 @@ class Fetch(wiring.Component):
 
         with m.FSM(name="fetch"):
             with m.State("MACRO"):
-                m.d.sync += [left.eq(count), position.eq(first >> 5), held.eq(0)]
+                m.d.sync += [left.eq(count), position.eq(first >> 5)]
                 with m.If(~program):
                     m.d.comb += [
                         self.fetched.valid.eq(self.macros.valid),
@@ -110,22 +110,24 @@ class Fetch(wiring.Component):
             with m.State("LINE"):
                 m.d.sync += [
                     line.eq(self.data),
-                    held.eq(Mux(left < places, left, places)),
+                    given.eq(0),
                     position.eq(position + places),
                 ]
                 m.next = "GIVE"
 
             with m.State("GIVE"):
+                for place in range(places):
+                    with m.If(given == place):
+                        m.d.comb += out.words.eq(line.word_select(place, 256))
                 m.d.comb += [
-                    out.words.eq(line[:256]),
                     out.last.eq(left == 1),
                     self.fetched.valid.eq(1),
                 ]
                 with m.If(self.fetched.ready):
-                    m.d.sync += [left.eq(left - 1), held.eq(held - 1), line.eq(line >> 256)]
+                    m.d.sync += [left.eq(left - 1), given.eq(given + 1)]
                     with m.If(left == 1):
                         m.d.comb += self.macros.ready.eq(1)
                         m.next = "MACRO"
-                    with m.Elif(held == 1):
+                    with m.Elif(given == places - 1):
                         m.next = "READ"
         return m
