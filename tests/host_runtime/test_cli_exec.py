@@ -57,7 +57,7 @@ def test_result_of_a_small_trace(capsys: pytest.CaptureFixture[str], trace: Call
     assert result["cfrs_read"] == [{"line": 8, "cfr": 0, "value": 1}]
     assert (result["statements"], result["instructions"], result["macros"]) == (9, 2, 2)
     # ACT, then WR after tRCDWR 28; PREA waits for WL 6, BL 2 and tWR 33.
-    assert result["commands"] == {"ACT": 1, "WR": 1}
+    assert result["commands"] == {"ACT": 1, "WR": 1, "PREA": 1}
     assert (result["cycles"], result["ck"], result["closing_ck"]) == (29, 29, 41)
     assert result["bound_by"]["tRCDWR"] == {"commands": 1, "cycles": 27}
 
@@ -87,7 +87,7 @@ def test_a_trace_longer_than_the_buffer_is_cut(
     text = "\n".join(["AiM MAC_ABK 1 3 1"] * 1000 + ["AiM EOC"])  # 494 places
     result = run_json(capsys, trace(text), "--config", "tiny", "--no-refresh")
     assert result["macros"] == 3
-    assert result["commands"] == {"ACTAB": 2, "MACAB": 2000}, "rows stay open from one PROGRAM to the next"
+    assert result["commands"] == {"ACTAB": 6, "MACAB": 2000, "PREA": 6}, "closed after each PROGRAM"
 
 
 def test_vcd_and_table(
@@ -152,7 +152,7 @@ class Wrong(ModelTransport):
         if self.fault == "late":
             entries[-1] = entries[-1]._replace(cycle=entries[-1].cycle + 9)
         if self.fault == "order":
-            entries.append(entries[-1]._replace(cycle=entries[-1].cycle + 9))
+            entries.append(entries[0]._replace(cycle=entries[-1].cycle + 9))
         return entries
 
 

@@ -38,7 +38,7 @@ def test_spec_header_carries_the_numbers_of_the_configuration() -> None:
         assert f"constexpr unsigned {line}" in text
     for op in MicroOp:
         assert f"    {op.name} = {op.value}," in text
-    assert "kReadLatency = 26;" in spec_header(config("tiny", "aim_simulator"))
+    assert "kReadLatency = 52;" in spec_header(config("tiny", "aim_simulator"))
 
 
 def test_ports_header_reaches_each_channel() -> None:
