@@ -12,9 +12,12 @@ from host_runtime.driver import Driver
 from host_runtime.monitor import commands_since
 from host_runtime.ops import Pim
 from host_runtime.reference import fp32_linear, golden_linear, ulp_distance
-from host_runtime.transport.base import Transport
+from host_runtime.transport.base import RecordingTransport, Transport
+from pim_model.mapping.layout import tile_grid
 from pim_model.numerics.bf16 import f32_to_bf16
+from pim_model.replay import replay
 from pim_model.spec.config import Config
+from pim_model.spec.geometry import LANES
 
 __all__ = ["Operands", "Product", "measure_product"]
 
@@ -56,18 +59,40 @@ class Product:
     bytes_per_second: float
     commands: dict[str, int]
     seconds: float
+    excess_cycles: int | None
+    """How much later the last command stands than the timing rules ask, in the same order; None if not asked for."""
+
+
+def _commands(config: Config, operands: Operands) -> int:
+    """No fewer commands than a product takes: a MACAB and a WRGB a column, the rest of a row, refreshes."""
+    rows, columns = operands.weights.shape
+    groups, tiles = tile_grid(rows, columns, config.geometry)
+    group = 2 * (-(-columns // LANES)) + 8 * tiles + 16
+    return 2 * len(operands.x) * groups * group * config.geometry.channels + 100_000
 
 
 def measure_product(
-    transport: Transport, config: Config, numerics: str, operands: Operands, *, refresh: bool = True
+    transport: Transport,
+    config: Config,
+    numerics: str,
+    operands: Operands,
+    *,
+    refresh: bool = True,
+    excess: bool = False,
 ) -> Product:
-    """Compute the product once on a fresh device and compare it with the golden arithmetic."""
+    """Compute the product once on a fresh device and compare it with the golden arithmetic.
+
+    ``excess``: record the commands, and replay them as early as the rules allow, on a transport that can record.
+    """
     driver = Driver(transport, config)
     driver.set_refresh(refresh)
     pim = Pim(driver, config)
     matrix = pim.upload(operands.weights, operands.bias)
     if operands.activation is not None:
         pim.load_table(operands.activation)
+    recorder = transport if excess and isinstance(transport, RecordingTransport) else None
+    if recorder is not None:
+        recorder.record(_commands(config, operands))
     counts = driver.command_counts()
     began, start = time.perf_counter(), driver.cycles()
     result = pim.linear(matrix, operands.x, operands.activation)
@@ -87,4 +112,5 @@ def measure_product(
         bytes_per_second=operands.weights.nbytes * len(operands.x) / ns * 1e9 if ns else 0.0,
         commands=commands,
         seconds=seconds,
+        excess_cycles=None if recorder is None else replay(config, recorder.recorded()).excess_cycles,
     )

@@ -33,6 +33,9 @@ __all__ = ["matvec"]
 @backend_option
 @device_options
 @click.option("--no-refresh", is_flag=True, help="leave refresh off: what it costs, not what a memory allows")
+@click.option(
+    "--excess", is_flag=True, help="say how much later the commands stand than the timing rules ask"
+)
 @json_option
 def matvec(
     rows: int,
@@ -46,6 +49,7 @@ def matvec(
     timing_name: str,
     numerics: str,
     no_refresh: bool,
+    excess: bool,
     json_path: str | None,
 ) -> int:
     """Multiply random vectors by a random matrix in memory; every bit is compared with the golden arithmetic.
@@ -68,7 +72,7 @@ def matvec(
     with output.building(f"{config_name}/{timing_name}") as progress:
         transport = open_transport(backend, shape, numerics, progress)
     with transport:
-        product = measure_product(transport, shape, numerics, operands, refresh=not no_refresh)
+        product = measure_product(transport, shape, numerics, operands, refresh=not no_refresh, excess=excess)
     request = {
         "rows": rows,
         "cols": cols,
@@ -95,6 +99,7 @@ def matvec(
             "effective bandwidth": quantity(product.bytes_per_second, "B/s"),
             "commands": ", ".join(f"{name} {count}" for name, count in product.commands.items())
             or "none counted",
+            **({"later than the rules ask": f"{product.excess_cycles} cycles"} if excess else {}),
             "wall time": f"{product.seconds:.3f} s",
         },
     )

@@ -91,3 +91,13 @@ def test_demo(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: p
 def test_demo_with_more_predictions_than_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["demo", "--tokens", "99999999"]) == 2
     assert "--tokens must be at most" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [(), ("--no-refresh",)])
+def test_commands_stand_as_early_as_the_rules_allow(
+    capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
+) -> None:
+    request = ("matvec", "--rows", 2048, "--cols", 2048, "--excess", *options, "--backend", "verilator")
+    result = run_json(capsys, *request)
+    assert result["violations"] == 0
+    assert 0 <= result["excess_cycles"] < 0.01 * result["cycles"]
