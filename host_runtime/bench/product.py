@@ -68,7 +68,7 @@ def _commands(config: Config, operands: Operands) -> int:
     rows, columns = operands.weights.shape
     groups, tiles = tile_grid(rows, columns, config.geometry)
     group = 2 * (-(-columns // LANES)) + 8 * tiles + 16
-    return 2 * len(operands.x) * groups * group * config.geometry.channels + 100_000
+    return 2 * len(operands.x) * groups * int(group) * config.geometry.channels + 100_000
 
 
 def measure_product(
