@@ -40,7 +40,7 @@ class ProgramStream(wiring.Component):
     ops : In(stream of ChannelOp)
     enable : In(1)
         The program has the channel.
-    op0, bank0, row0 : In
+    op0, row0 : In
         Slot 0's command in the cycle in which it is decided, whoever asked for it.
     op1 : In(5)
         Slot 1's.
@@ -69,7 +69,6 @@ class ProgramStream(wiring.Component):
                 "ops": In(stream.Signature(ChannelOp)),
                 "enable": In(1),
                 "op0": In(5),
-                "bank0": In(4),
                 "row0": In(16),
                 "op1": In(5),
                 "in_mode": In(1),
