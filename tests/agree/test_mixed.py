@@ -108,7 +108,10 @@ def step(pair: Pair, rng: np.random.Generator) -> None:
         pair.write(pair.base + PROGRAM_AT, np.array([each.encode() for each in macros], "<u4").tobytes())
         pair.submit(Program(offset=PROGRAM_AT, count=len(macros)))
         return
-    rows, columns = int(rng.integers(1, 3 * geometry.outputs)), int(rng.integers(1, geometry.elements))
+    rows, columns = (
+        int(rng.integers(1, 3 * geometry.outputs)),
+        int(rng.integers(1, min(512, geometry.elements))),
+    )
     bias = 1024 if rng.random() < 0.5 else None
     for token in range(1 + int(rng.integers(2))):  # the second may read what the first writes
         pair.submit(
