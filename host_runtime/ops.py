@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from host_runtime.bits import F32, U16, from_bits, to_bits
 from host_runtime.driver import Driver
+from host_runtime.errors import IanusError
 from host_runtime.plan import Part, Plan, stride
 from host_runtime.tensor import Arena, Span, activation_buffer, weight_rows
 from pim_model.mapping.layout import pack, rows_needed
@@ -149,9 +150,10 @@ class Pim:
             needed = plan.tokens * (stride(matrix.columns) + stride(plan.rows))
             space = self._borrow(needed, pieces)
             output = space.start + plan.tokens * stride(matrix.columns)
+            queued: list[tuple[int, int, Part]] = []
+            pieces.callback(self._abandon, queued)  # before their places are given back
             for step in plan.steps(len(x)):
                 self._stage(space.start, x[step.start : step.stop])
-                queued: list[tuple[int, int, Part]] = []
                 place = output
                 for part in plan.parts:
                     macro = self._macro(matrix, part, len(step), space.start, place, bias_offset, function)
@@ -166,12 +168,24 @@ class Pim:
     def _finish(self, queued: list[tuple[int, int, Part]], out: U16) -> None:
         """Take the results of queued parts, each as soon as it has ended, and empty the list."""
         longest = 0
-        for tag, place, part in queued:
-            longest = max(longest, self.driver.wait(tag).cycles)
+        while queued:
+            tag, place, part = queued[0]
+            completion = self.driver.wait(tag)
+            del queued[0]
+            longest = max(longest, completion.cycles)
             self.macros += 1
             self._collect(place, out[:, part.row : part.row + part.rows])
         self.macro_cycles += longest
-        queued.clear()
+
+    def _abandon(self, queued: list[tuple[int, int, Part]]) -> None:
+        """Wait for parts whose product has failed: until then they read and write the buffer.
+
+        What else goes wrong with them is not told: the caller has the first error, and a device that is lost drops
+        every macro at the soft reset that it needs.
+        """
+        for tag, _, _ in queued:
+            with suppress(IanusError, ValueError):  # ValueError: the part that failed has been waited for
+                self.driver.wait(tag)
 
     def _macro(
         self,

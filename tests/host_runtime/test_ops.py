@@ -10,14 +10,15 @@ import pytest
 
 from host_runtime.bits import U16, from_bits, to_bits
 from host_runtime.driver import Driver
-from host_runtime.errors import OutOfMemory
-from host_runtime.ops import Pim, pim_linear
+from host_runtime.errors import DeviceError, OutOfMemory
+from host_runtime.ops import Matrix, Pim, pim_linear
 from host_runtime.plan import Part, Plan, stride
 from host_runtime.reference import fp32_linear, golden_linear, ulp_distance
 from host_runtime.tensor import Arena, Span
 from host_runtime.transport.model import ModelTransport
 from pim_model.numerics.activation import FUNCTIONS, table
 from pim_model.spec.config import Config, config
+from pim_model.spec.macro import MatVec
 
 TINY = config("tiny")
 
@@ -282,3 +283,27 @@ def test_linear_layer_for_a_language_model(rng: np.random.Generator) -> None:
         pim_linear(pim)("lm_head", np.full((2, 2), 0.1, np.float32), None)
     with pytest.raises(ValueError, match=r"^x must hold values"):
         layer(np.full((1, 30), 0.1, np.float32))
+
+
+def test_a_part_that_fails_leaves_nothing_behind(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parts queued behind it have ended before their place in the buffer is anybody else's."""
+    pim = opened()
+    weights = bits(rng, 100, 50)
+    matrix, x = pim.upload(weights), bits(rng, 1, 50)
+    make = pim._macro
+
+    def spoiled(owner: Matrix, part: Part, *others: int) -> MatVec:
+        macro = make(owner, part, *others)
+        return replace(macro, weight_row=TINY.geometry.rows) if part.row == 48 else macro
+
+    free = pim._buffer.free
+    with monkeypatch.context() as patch:
+        patch.setattr(pim, "_macro", spoiled)
+        with pytest.raises(DeviceError, match="WEIGHT_RANGE"):
+            pim.matvec(matrix, x)
+    assert pim.driver.outstanding == ()
+    assert pim.driver.drain() == []
+    assert pim._buffer.free == free
+    np.testing.assert_array_equal(pim.matvec(matrix, x), golden_linear("aligned", weights, x))
