@@ -50,8 +50,6 @@ class Tile(data.Struct):
     load: 1
     #: No later tile reads the columns of this load.
     release: 1
-    #: First tile of an output group: the accumulators hold the bias.
-    first: 1
     #: Last tile of an output group: the sums are complete after it.
     last: 1
     #: After the last tile, activate through the table row of ``function``.

@@ -30,7 +30,7 @@ from pim_model.spec.isr import FIELDS, Instruction
 from pim_model.spec.macro import MacroOp
 from pim_model.spec.micro import Mode
 
-__all__ = ["MASK_ORDERS", "Fetch", "Fill", "Phase", "TraceProgram", "touched_gprs", "translate"]
+__all__ = ["MASK_ORDERS", "Fetch", "Fill", "Phase", "TraceProgram", "translate"]
 
 MASK_ORDERS = ("plain", "peer")
 PEER_CHANNELS = 32
@@ -118,17 +118,10 @@ class TraceProgram:
                 before, instructions, touched = [], [], set()
             if isinstance(step, Instruction):
                 instructions.append(step)
-                touched |= touched_gprs(step)
+                touched |= step.gpr_offsets()
             else:
                 before.append(step)
         yield Phase(tuple(before), tuple(instructions))
-
-
-def touched_gprs(instruction: Instruction) -> set[int]:
-    """Byte offsets of the GPRs that an instruction reads or writes."""
-    uses = FIELDS[instruction.op]
-    firsts = [getattr(instruction, name) for name in ("gpr0", "gpr1") if name in uses]
-    return {first + COLUMN_BYTES * place for first in firsts for place in range(instruction.gprs)}
 
 
 def translate(

@@ -10,6 +10,7 @@ import numpy as np
 from pim_model.channel import Channel
 from pim_model.numerics.bf16 import add_f32
 from pim_model.numerics.profiles import profile
+from pim_model.spec.geometry import LANES
 from pim_model.spec.micro import Micro, Mode
 from pim_model.spec.micro import MicroOp as Op
 
@@ -28,7 +29,7 @@ def multiply_run(channels: Sequence[Channel], commands: Sequence[Micro], numeric
     """Execute MACABs, in order, on each of the channels; all banks have a row open."""
     chosen = [micro.column for micro in commands]
     accumulator_set = int(bool(commands[0].mode & Mode.SET1))
-    shape = (len(channels[0].banks), -1, 16)
+    shape = (len(channels[0].banks), -1, LANES)
     weights = np.stack(
         [np.stack([bank.row(Op.MACAB) for bank in channel.banks]).reshape(shape) for channel in channels]
     )[:, :, chosen].astype(np.uint16)

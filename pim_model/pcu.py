@@ -94,7 +94,7 @@ class ControlUnit:
         return Status.OK
 
     def _program(self, program: Program) -> None:
-        """The macros of a PROGRAM, each fetched when the one before has ended."""
+        """The macros of a PROGRAM, in order."""
         words = self._buffer.view("<u4").reshape(-1, COLUMN_BYTES // 4)
         first = program.offset // COLUMN_BYTES
         for place in range(first, first + program.count):

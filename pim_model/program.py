@@ -18,7 +18,7 @@ from pim_model.spec.macro import MacroOp
 from pim_model.spec.micro import REGISTER_OPS, Micro, Mode
 from pim_model.spec.micro import MicroOp as Op
 
-__all__ = ["Context", "Item", "items", "operand", "slot_of"]
+__all__ = ["CLOSING", "Context", "Item", "items", "operand", "slot_of"]
 
 _COMMAND: dict[MacroOp, Op] = {
     MacroOp.WR_SBK: Op.WR,
@@ -40,6 +40,10 @@ _COMMAND: dict[MacroOp, Op] = {
 _WITH_DATA = frozenset({MacroOp.WR_GB, MacroOp.WR_ABK, MacroOp.WR_SBK})
 _ALL_BANKS_OPEN = frozenset({Op.MACAB, Op.EWMUL, Op.WRBK})
 _NORMAL = frozenset({Op.RD, Op.WR})
+
+
+CLOSING = frozenset({Op.PRE, Op.PREA, Op.TMOD_OUT})
+"""Commands on the way to a channel that something else may use."""
 
 
 @dataclass(frozen=True, slots=True)

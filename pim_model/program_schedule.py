@@ -22,7 +22,6 @@ from pim_model.earliest import Earliest
 from pim_model.program import Context, Item, items, slot_of
 from pim_model.schedule import Placed
 from pim_model.spec.config import Config
-from pim_model.spec.geometry import COLUMN_BYTES
 from pim_model.spec.isr import Instruction
 from pim_model.spec.macro import MacroOp
 from pim_model.spec.micro import READ_DATA, REGISTER_OPS, Micro
@@ -180,7 +179,7 @@ class Controllers:
         """Issue an instruction on the channels of its mask."""
         sent = set()
         if instruction.op in _SENDS:
-            sent = _gprs(instruction)
+            sent = instruction.gpr_offsets()
         if instruction.op in (MacroOp.SYNC, MacroOp.EWADD) or not self._returned.isdisjoint(sent):
             self.align()
         lanes = self._lanes_of(instruction.channels)
@@ -188,7 +187,7 @@ class Controllers:
             for lane in lanes:
                 lane.item(item)
         if instruction.op in _RETURNS:
-            self._returned |= _gprs(instruction)
+            self._returned |= instruction.gpr_offsets()
 
     def align(self) -> None:
         """No channel goes on before all have ended what they do."""
@@ -259,10 +258,6 @@ def _rest(timing: Timing) -> int:
     """Cycles after which nothing that a MATVEC may end with binds."""
     ends = (Op.PREA, Op.TMOD_OUT, Op.RDMAC, Op.RDAF)
     return max(timing.between(end, op, scope) for end in ends for op in Op for scope in Scope)
-
-
-def _gprs(instruction: Instruction) -> set[int]:
-    return {instruction.gpr0 + COLUMN_BYTES * place for place in range(instruction.gprs)}
 
 
 @dataclass(frozen=True)

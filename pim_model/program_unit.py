@@ -14,7 +14,7 @@ from pim_model.numerics.bf16 import add_f32, bf16_to_f32, f32_to_bf16
 from pim_model.program import operand
 from pim_model.program_schedule import Controllers
 from pim_model.spec.config import Config
-from pim_model.spec.geometry import COLUMN_BYTES
+from pim_model.spec.geometry import COLUMN_BYTES, LANES
 from pim_model.spec.isr import Instruction
 from pim_model.spec.macro import MacroOp
 from pim_model.spec.micro import WRITE_DATA, Micro
@@ -62,12 +62,11 @@ class ProgramUnit:
     def _add(self, instruction: Instruction) -> None:
         """Column by column: the second operand may overlap the result."""
         halves = self._buffer.view("<u2")
-        lanes = COLUMN_BYTES // 2
         for column in range(instruction.size):
-            first, second = (offset // 2 + lanes * column for offset in (instruction.gpr0, instruction.gpr1))
-            a, b = (bf16_to_f32(halves[at : at + lanes].astype(np.uint16)) for at in (first, second))
+            first, second = (offset // 2 + LANES * column for offset in (instruction.gpr0, instruction.gpr1))
+            a, b = (bf16_to_f32(halves[at : at + LANES].astype(np.uint16)) for at in (first, second))
             # No double rounding: a sum that FP32 must round is nowhere near the middle of two BF16 values.
-            halves[first : first + lanes] = f32_to_bf16(add_f32(a, b))
+            halves[first : first + LANES] = f32_to_bf16(add_f32(a, b))
 
     def _issue(self, channels: Sequence[int], commands: Sequence[Micro]) -> None:
         if is_mac_run(commands):

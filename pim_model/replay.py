@@ -20,13 +20,12 @@ from dataclasses import dataclass
 
 from pim_model.checker_rules import NEVER
 from pim_model.earliest import GIVEN, Earliest
+from pim_model.program import CLOSING
 from pim_model.spec.config import Config
 from pim_model.spec.micro import MicroOp as Op
 from pim_model.trace import Entry
 
 __all__ = ["Bound", "Replay", "replay"]
-
-_CLOSING = frozenset({Op.PRE, Op.PREA, Op.TMOD_OUT})
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def _channel(
         free = bus(slot)
         placed = put(slot, micro, cycle - late if begins or micro.op is Op.REFAB else NEVER)
         now = cycle - placed
-        if micro.op not in _CLOSING:
+        if micro.op not in CLOSING:
             late = now
         found = bound[earliest.bound]
         found[0] += 1

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pim_model.earliest import Earliest
-from pim_model.program import Context
+from pim_model.program import CLOSING, Context
 from pim_model.program_schedule import burst_cycles
 from pim_model.spec.config import Config
 from pim_model.spec.micro import READ_DATA
@@ -17,11 +17,10 @@ from pim_model.trace import Entry
 
 __all__ = ["AROUND", "Span", "span"]
 
-_CLOSING = frozenset({Op.PRE, Op.PREA, Op.TMOD_OUT})
-AROUND = _CLOSING | {Op.REFAB, Op.REFPB}
+AROUND = CLOSING | {Op.REFAB, Op.REFPB}
 """Commands that no instruction ends with: before a channel's first own command, or after its last, they are others'."""
 
-_CONTEXT = frozenset({Op.ACT, Op.ACTAB, Op.ACTAF, Op.TMOD_IN, *_CLOSING})
+_CONTEXT = frozenset({Op.ACT, Op.ACTAB, Op.ACTAF, Op.TMOD_IN, *CLOSING})
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def _closed(config: Config, own: list[Entry], stop: int) -> int:
             context.take(entry.micro)
     cycle = own[stop - 1].cycle
     for entry in own[stop:]:
-        if entry.micro.op in _CLOSING and context.closing() is not None:
+        if entry.micro.op in CLOSING and context.closing() is not None:
             context.take(entry.micro)
             cycle = entry.cycle
     # Nobody has closed it: what is older than every rule's reach no longer binds.

@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from pim_model.spec.config import Config
-from pim_model.spec.micro import MicroOp
+from pim_model.spec.micro import MicroOp, Mode
 from pim_model.spec.timing_rules import Scope
 
 from .channel import COLUMN_OF_ONE_BANK
@@ -92,7 +92,7 @@ class BankState(wiring.Component):
         m.d.comb += at.eq(1 << bank)
         beside = Cat(at[i ^ 1] for i in range(banks))
         # A MACSB of two banks keeps both from closing.
-        local = strobes[MicroOp.MACSB] & self.mode[1]
+        local = strobes[MicroOp.MACSB] & ((self.mode & Mode.LOCAL) != 0)
         near = [
             {op: strobe & (bank[group.bit_length() - 1 :] == i) for op, strobe in strobes.items()}
             for i in range(banks // group)

@@ -16,7 +16,7 @@ from .scheduler import Scheduler
 __all__ = ["Controller"]
 
 _QUEUE = 4
-"""Places of the tile and step queues."""
+"""Places of each of the tile, step and item queues."""
 
 _RESULTS = 16
 """Results of one channel on their way or waiting for collection: a round trip of reads in a row."""

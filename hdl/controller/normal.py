@@ -120,7 +120,9 @@ class NormalTraffic(wiring.Component):
             self.proposal.idle.eq(~arriving & ~queue.valid[0] & ~reorder.pending),
         ]
         self._accept(m, queue, reorder, arriving)
-        self._choose(m, queue, self._direction(m, queue))
+        able = Signal(ENTRIES)
+        m.d.comb += able.eq(queue.valid & ~queue.blocked)
+        self._choose(m, queue, able, self._direction(m, queue, able))
         return m
 
     def _accept(self, m, queue, reorder, arriving):
@@ -181,16 +183,15 @@ class NormalTraffic(wiring.Component):
         with m.Elif(moves):
             m.d.sync += arriving.eq(0)
 
-    def _direction(self, m, queue):
+    def _direction(self, m, queue, able):
         """Whether writes go, not reads; a cycle late."""
-        writing, able = Signal(), Signal(ENTRIES)
+        writing = Signal()
         reads, writes, many, few = Signal(), Signal(), Signal(), Signal()
         count = Signal(range(ENTRIES + 1))
         entered = queue.push & queue.header.write
         left = self.proposal.granted & (self.proposal.op == MicroOp.WR)
         m.d.sync += count.eq(count + entered - left)
         m.d.comb += [
-            able.eq(queue.valid & ~queue.blocked),
             reads.eq((able & ~queue.write).any()),
             writes.eq((able & queue.write).any()),
             many.eq(count >= HIGH),
@@ -204,7 +205,7 @@ class NormalTraffic(wiring.Component):
             m.d.sync += writing.eq(many | (writes & ~reads))
         return writing
 
-    def _choose(self, m, queue, writing):
+    def _choose(self, m, queue, able, writing):
         """Propose a command, and remove the entry whose column command is granted."""
         proposal, geometry = self.proposal, self._config.geometry
 
@@ -219,7 +220,6 @@ class NormalTraffic(wiring.Component):
                 terms = [reduce(or_, terms[i : i + 2]) for i in range(0, len(terms), 2)]
             return terms[0]
 
-        able = vector("able", queue.valid & ~queue.blocked)
         current = vector("current", able & (queue.write ^ ~writing.replicate(ENTRIES)))
         banks = [able]
         for i, bit in enumerate(queue.banks):

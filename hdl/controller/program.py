@@ -18,17 +18,17 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.layouts import ChannelOp
 from pim_model.spec.config import Config
-from pim_model.spec.micro import REGISTER_OPS, MicroOp
+from pim_model.spec.micro import REGISTER_OPS, MicroOp, Mode
 from pim_model.spec.timing_rules import Scope
 
+from .channel import COLUMN_OF_ONE_BANK
 from .gates import gate
 
 __all__ = ["COLUMN_OPS", "ProgramStream"]
 
 _ALL_BANKS = (MicroOp.MACAB, MicroOp.EWMUL, MicroOp.WRBK)
-_ONE_BANK = (MicroOp.MACSB, MicroOp.RDCP, MicroOp.WRCP)
 _NORMAL = (MicroOp.RD, MicroOp.WR)
-COLUMN_OPS = (*_ALL_BANKS, MicroOp.AF, *_ONE_BANK, *_NORMAL)
+COLUMN_OPS = (*_ALL_BANKS, MicroOp.AF, *COLUMN_OF_ONE_BANK, *_NORMAL)
 """Commands of items in slot 0; those of ``REGISTER_OPS`` go to slot 1."""
 
 
@@ -107,13 +107,14 @@ class ProgramStream(wiring.Component):
         activation = item.op == MicroOp.AF
         across = item.op.matches(*_ALL_BANKS) | activation
         normal = item.op.matches(*_NORMAL)
-        local = (item.op == MicroOp.MACSB) & item.mode[1]
+        neighbouring = (item.mode & Mode.LOCAL) != 0
+        local = (item.op == MicroOp.MACSB) & neighbouring
         old_buffer = gate(
             m,
             "buffer_written",
             [(self.op1 == MicroOp.WRGB, timing.between(MicroOp.WRGB, MicroOp.MACAB, Scope.COLUMN))],
         )
-        reads_buffer = item.op.matches(MicroOp.MACAB, MicroOp.MACSB) & ~item.mode[1]
+        reads_buffer = item.op.matches(MicroOp.MACAB, MicroOp.MACSB) & ~neighbouring
 
         m.d.comb += [
             self.query.eq(item.bank ^ neighbour),

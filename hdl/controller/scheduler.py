@@ -159,6 +159,23 @@ class Scheduler(wiring.Component):
                 m.d.comb += self.op0.eq(op)
             return ready
 
+        def close():
+            """Leave register mode and close all banks; the returned condition says that both is done.
+
+            It adds statements, as ``issue`` does.
+            """
+            with m.If(in_mode):
+                issue(MicroOp.TMOD_OUT)
+            with m.Elif(bank.any_open):
+                issue(MicroOp.PREA)
+            return ~in_mode & ~bank.any_open
+
+        with m.Switch(self.op0):
+            with m.Case(MicroOp.TMOD_IN):
+                m.d.sync += in_mode.eq(1)
+            with m.Case(MicroOp.TMOD_OUT):
+                m.d.sync += in_mode.eq(0)
+
         with m.If(self.quiet):
             m.d.sync += over.eq(0)
         with m.Elif(in_pim & ~self.pim_request):
@@ -202,8 +219,7 @@ class Scheduler(wiring.Component):
                 with m.Elif(in_mode):
                     # Leave register mode when the row stream can go on, or when the macro is over.
                     with m.If(registers.tile_ready | registers.finished | over):
-                        with m.If(issue(MicroOp.TMOD_OUT)):
-                            m.d.sync += in_mode.eq(0)
+                        issue(MicroOp.TMOD_OUT)
                 with m.Elif(over | ~self.pim_request):
                     m.next = "NORMAL"
                 with m.Elif(refresh.due):
@@ -212,8 +228,7 @@ class Scheduler(wiring.Component):
                     with m.If(issue(MicroOp.ACTAB)):
                         m.next = "MULTIPLY"
                 with m.Elif(registers.pending & (not timing.direct)):
-                    with m.If(issue(MicroOp.TMOD_IN)):
-                        m.d.sync += in_mode.eq(1)
+                    issue(MicroOp.TMOD_IN)
                 with m.Elif(self.ops.valid):
                     m.next = "PROGRAM"
 
@@ -232,13 +247,9 @@ class Scheduler(wiring.Component):
                     m.next = "ABORT"
                 with m.Elif(over):
                     m.next = "LEAVE"
-                with m.Elif(boundary & in_mode):
-                    with m.If(issue(MicroOp.TMOD_OUT)):
-                        m.d.sync += in_mode.eq(0)
-                with m.Elif(boundary & bank.any_open):
-                    issue(MicroOp.PREA)
                 with m.Elif(boundary):
-                    issue(MicroOp.REFAB)
+                    with m.If(close()):
+                        issue(MicroOp.REFAB)
                 with m.Elif(~self.ops.valid & (self.tiles.valid | self.steps.valid | ~self.pim_request)):
                     m.next = "LEAVE"
                 with m.Else():
@@ -249,13 +260,15 @@ class Scheduler(wiring.Component):
                                 own = 1 if by_bank is None else by_bank.bit_select(program.query, 1)
                                 space = self.result_space if op is MicroOp.RD else 1
                                 m.d.comb += program.taken.eq(issue(op, when=own & space))
-                        for op in (MicroOp.PREA, MicroOp.ACTAB, MicroOp.ACTAF):
+                        for op in (
+                            MicroOp.PREA,
+                            MicroOp.ACTAB,
+                            MicroOp.ACTAF,
+                            MicroOp.TMOD_IN,
+                            MicroOp.TMOD_OUT,
+                        ):
                             with m.Case(op):
                                 issue(op)
-                        for op, mode in ((MicroOp.TMOD_IN, 1), (MicroOp.TMOD_OUT, 0)):
-                            with m.Case(op):
-                                with m.If(issue(op)):
-                                    m.d.sync += in_mode.eq(mode)
                         for op in sorted(REGISTER_OPS):
                             with m.Case(op):
                                 space = self.result_space if op in (MicroOp.RDMAC, MicroOp.RDAF) else 1
@@ -270,13 +283,9 @@ class Scheduler(wiring.Component):
                 m.d.comb += in_pim.eq(1)
                 with m.If(self.abort):
                     m.next = "ABORT"
-                with m.Elif(in_mode):
-                    with m.If(issue(MicroOp.TMOD_OUT)):
-                        m.d.sync += in_mode.eq(0)
-                with m.Elif(bank.any_open):
-                    issue(MicroOp.PREA)
-                with m.Elif(~self.results_pending):
-                    m.next = "BOUNDARY"
+                with m.Else():
+                    with m.If(close() & ~self.results_pending):
+                        m.next = "BOUNDARY"
 
             with m.State("MULTIPLY"):
                 m.d.comb += [in_pim.eq(1), self.column0.eq(mac_index)]
@@ -323,11 +332,6 @@ class Scheduler(wiring.Component):
 
             with m.State("ABORT"):
                 m.d.sync += mac_index.eq(0)
-                with m.If(in_mode):
-                    with m.If(issue(MicroOp.TMOD_OUT)):
-                        m.d.sync += in_mode.eq(0)
-                with m.Elif(bank.any_open):
-                    issue(MicroOp.PREA)
-                with m.Elif(~self.results_pending):
+                with m.If(close() & ~self.results_pending):
                     m.next = "NORMAL"
         return m

@@ -7,8 +7,9 @@ from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.pcu.adder import Bf16Adder
 from pim_model.spec.geometry import LANES
+
+from .adder import Bf16Adder
 
 __all__ = ["SUMS", "GprAdder"]
 

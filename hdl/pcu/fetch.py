@@ -3,7 +3,7 @@
 # Ref: pim_model.spec.isr
 """
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,6 +14,7 @@ from pim_model.spec.isr import PROGRAM_COUNT_BITS
 from pim_model.spec.macro import MacroOp
 
 from .buffer import line_words
+from .instruction import first_failure
 
 __all__ = ["Fetch"]
 
@@ -80,18 +81,11 @@ class Fetch(wiring.Component):
 
             with m.State("CHECK"):
                 m.d.comb += out.status.eq(
-                    Mux(
-                        reserved,
-                        Status.RESERVED_BITS,
-                        Mux(
-                            count == 0,
-                            Status.BAD_SHAPE,
-                            Mux(
-                                first[:5].any(),
-                                Status.ALIGNMENT,
-                                Mux(end > self._config.buffer_words, Status.BUFFER_RANGE, Status.OK),
-                            ),
-                        ),
+                    first_failure(
+                        (reserved, Status.RESERVED_BITS),
+                        (count == 0, Status.BAD_SHAPE),
+                        (first[:5].any(), Status.ALIGNMENT),
+                        (end > self._config.buffer_words, Status.BUFFER_RANGE),
                     )
                 )
                 with m.If(out.status == Status.OK):

@@ -11,12 +11,20 @@ from pim_model.spec.geometry import TABLE_ROWS
 from pim_model.spec.isr import FIELDS
 from pim_model.spec.macro import MACRO_WORDS, MacroOp
 
-__all__ = ["InstructionCheck", "uses"]
+__all__ = ["InstructionCheck", "first_failure", "uses"]
 
 
 def uses(opcode, field: str):
     """Whether the instruction ``opcode`` uses ``field``."""
     return opcode.matches(*sorted(op for op in FIELDS if field in FIELDS[op]))
+
+
+def first_failure(*checks):
+    """Status of the first of ``(condition, status)`` whose condition holds; OK if none does."""
+    found = Status.OK
+    for condition, status in reversed(checks):
+        found = Mux(condition, status, found)
+    return found
 
 
 class InstructionCheck(wiring.Component):
@@ -96,17 +104,15 @@ class InstructionCheck(wiring.Component):
             | (row >= geometry.rows)
             | (uses(opcode, "column") & (column + size > geometry.columns))
         )
-        checks = (
-            (unused.any() | holes.any(), Status.RESERVED_BITS),
-            (uses(opcode, "size") & ((size == 0) | (size > 64)), Status.BAD_SHAPE),
-            (uses(opcode, "function") & (function >= TABLE_ROWS), Status.BAD_FUNCTION),
-            ((words[4][:5] | words[5][:5]).any(), Status.ALIGNMENT),
-            (beyond & ~bad_mask, Status.BUFFER_RANGE),
-            (bad_mask, Status.CHANNEL_MASK),
-            (address, Status.ADDRESS_RANGE),
+        m.d.comb += self.status.eq(
+            first_failure(
+                (unused.any() | holes.any(), Status.RESERVED_BITS),
+                (uses(opcode, "size") & ((size == 0) | (size > 64)), Status.BAD_SHAPE),
+                (uses(opcode, "function") & (function >= TABLE_ROWS), Status.BAD_FUNCTION),
+                ((words[4][:5] | words[5][:5]).any(), Status.ALIGNMENT),
+                (beyond & ~bad_mask, Status.BUFFER_RANGE),
+                (bad_mask, Status.CHANNEL_MASK),
+                (address, Status.ADDRESS_RANGE),
+            )
         )
-        m.d.comb += self.status.eq(Status.OK)
-        for condition, status in reversed(checks):
-            with m.If(condition):
-                m.d.comb += self.status.eq(status)
         return m

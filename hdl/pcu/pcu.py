@@ -33,7 +33,7 @@ class Pcu(wiring.Component):
     Instructions run after all before them; a program's instructions follow each other without a gap.
 
     Between two macros the one that is older goes first: normal traffic that has waited since before the next macro was
-    pushed has the channels for at least :data:`_TURN` cycles or until none waits; otherwise the next macro keeps them.
+    pushed has the channels for :data:`_TURN` cycles or until none waits; otherwise the next macro keeps them.
 
     A reset of the whole unit (``ResetInserter``) drops all macros and completions and keeps the buffer's content; the
     controllers have to be aborted with it.

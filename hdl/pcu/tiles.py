@@ -49,7 +49,6 @@ class TileUnroller(wiring.Component):
             out.columns.eq(self._config.geometry.columns),
             out.load.eq(reloads | (group == 0)),
             out.release.eq(reloads | last_group),
-            out.first.eq(tile == 0),
             out.last.eq(last_tile),
             out.activate.eq(job.activate),
             out.function.eq(job.function),

@@ -99,6 +99,11 @@ class Instruction:
             return self.size * self.span
         return self.size if "gpr0" in FIELDS[self.op] else 0
 
+    def gpr_offsets(self) -> set[int]:
+        """Byte offsets of the GPRs that the instruction reads or writes."""
+        firsts = [getattr(self, name) for name in ("gpr0", "gpr1") if name in FIELDS[self.op]]
+        return {first + COLUMN_BYTES * place for first in firsts for place in range(self.gprs)}
+
     def encode(self) -> tuple[int, ...]:
         """The eight words; ``ValueError`` when a field does not fit."""
         if self.op not in FIELDS:

@@ -35,7 +35,6 @@ def tiles_of(lowering: Lowering) -> list[dict[str, int]]:
                     "columns": 0,
                     "load": int(lowering.loads(item.group)),
                     "release": int(tiles > 1 or item.group == groups - 1),
-                    "first": int(item.tile == 0),
                     "last": int(item.tile == tiles - 1),
                     "activate": int(function is not None),
                     "function": function or 0,

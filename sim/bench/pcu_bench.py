@@ -26,7 +26,7 @@ from sim.bench.workload import fill_buffer, fill_memory
 
 __all__ = ["PcuBench"]
 
-_TILE_FIELDS = ("row", "columns", "load", "release", "first", "last", "activate", "function")
+_TILE_FIELDS = ("row", "columns", "load", "release", "last", "activate", "function")
 
 
 class _Step(NamedTuple):
