@@ -61,7 +61,7 @@ class Transport(ABC):
     def peek(self, address: int, size: int) -> bytes:
         """Bulk look at memory after the work that is measured, the counterpart of :meth:`preload`.
 
-        Default: :meth:`read_memory`.
+        Writes that were answered may not be in DRAM yet; what a macro wrote is. Default: :meth:`read_memory`.
         """
         return self.read_memory(address, size)
 

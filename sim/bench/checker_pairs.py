@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pim_model.checker import Checker, Finding, ProtocolError
 from pim_model.spec.config import Config
-from pim_model.spec.micro import FOUR_BANKS, ONE_BANK, REGISTER_OPS, Micro
+from pim_model.spec.micro import FOUR_BANKS, ONE_BANK, REGISTER_OPS, WITH_COLUMN, WITH_ROW, Micro
 from pim_model.spec.micro import MicroOp as Op
 from pim_model.spec.timing import TimedRule
 from pim_model.spec.timing_rules import Scope
@@ -22,8 +22,6 @@ _OPENER = {
     Op.AF: Op.ACTAF,
 }
 """What opens the row that a command needs; others need closed banks."""
-
-_WITH_COLUMN = frozenset({Op.RD, Op.WR, Op.WRGB, Op.MACSB, Op.MACAB, Op.EWMUL, Op.RDCP, Op.WRCP, Op.WRBK})
 
 _OTHER_BANK = {Scope.BANK: 1, Scope.COLUMN: 1, Scope.GROUP: 2, Scope.CHANNEL: 5}
 """Bank of the second command, the first one's being 1: as far away as the scope reaches."""
@@ -60,8 +58,8 @@ def _micro(op: Op, bank: int = 1) -> Micro:
     return Micro(
         op,
         bank=bank if op in ONE_BANK else 0,
-        row=2 if op in (Op.ACT, Op.ACTAB, Op.ACTAF) else 0,
-        column=1 if op in _WITH_COLUMN else 0,
+        row=2 if op in WITH_ROW else 0,
+        column=1 if op in WITH_COLUMN else 0,
     )
 
 
@@ -131,7 +129,7 @@ class _Banks:
         """A command was issued."""
         everywhere = range(len(self._opened_by))
         for bank in (micro.bank,) if micro.op in ONE_BANK else everywhere:
-            if micro.op in (Op.ACT, Op.ACTAB, Op.ACTAF):
+            if micro.op in WITH_ROW:
                 self._opened_by[bank] = micro.op
             elif micro.op in (Op.PRE, Op.PREA):
                 self._opened_by[bank] = None

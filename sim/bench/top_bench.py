@@ -157,7 +157,7 @@ class TopBench(Harness):
 
     async def finish(self) -> None:
         """No violation, command counters as on the bus, memory as the golden device's, refresh in time."""
-        await self.idle(1_000)  # a write is answered before it is done
+        await self.idle(4_000)  # a write is answered before it is done; up to 32 a channel wait
         assert await self.read_register(Reg.VIOLATIONS) == 0
         geometry = self.config.geometry
         for row in range(geometry.rows):

@@ -71,6 +71,8 @@ class Pair:
     def compare(self) -> None:
         self.settle()
         self.read(self.base, self.bench.config.buffer_bytes)
+        # A write is answered before it is done; up to 32 a channel wait.
+        self.bench.transport.wait_interrupt(4000)
         size = (OTHER_ROWS.stop + 1) * self.bench.config.geometry.slab_bytes
         assert self.bench.transport.peek(0, size) == self.golden.storage.read(0, size)
         assert self.bench.driver.violations() == 0
