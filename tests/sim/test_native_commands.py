@@ -10,7 +10,7 @@ from pim_model.channel import Channel
 from pim_model.numerics.profiles import PROFILES
 from pim_model.spec.config import Config, config
 from pim_model.spec.geometry import Geometry
-from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, READ_DATA, WRITE_DATA, Micro, Mode
+from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, READ_DATA, WITH_MODE, WRITE_DATA, Micro, Mode
 from pim_model.spec.micro import MicroOp as Op
 from pim_model.storage import Storage
 from sim.build import device_library
@@ -29,9 +29,6 @@ WEIGHTS = {
     Op.WRGB: 8, Op.WRBIAS: 4, Op.RDMAC: 10, Op.RDAF: 4, Op.MACSB: 6, Op.MAC4B: 6, Op.MACAB: 10, Op.AF: 6, Op.EWMUL: 6,
     Op.RDCP: 6, Op.WRCP: 6, Op.NOP: 1, Op.REFAB: 1, Op.REFPB: 1, Op.TMOD_IN: 1, Op.TMOD_OUT: 1,
 }  # fmt: skip
-
-MODED = frozenset({Op.MACSB, Op.MAC4B, Op.MACAB, Op.AF, Op.EWMUL, Op.WRBIAS, Op.RDMAC})
-"""Commands that one of the mode bits changes, and MAC4B, which obeys the set alone."""
 
 
 def random_commands(rng: np.random.Generator, geometry: Geometry, count: int) -> np.ndarray:
@@ -106,7 +103,7 @@ def test_random_commands_equal_golden_channel(shape: Config, numerics: str, rng:
     for op in WEIGHTS:
         acted = commands["mode"][(commands["op"] == op) & (commands["fault"] == 0)]
         assert len(acted) > 5, f"{op.name} hardly ever acted"
-        for mode in range(4) if op in MODED else ():
+        for mode in range(4) if op in WITH_MODE else ():
             assert (acted == mode).sum() > 5, f"{op.name} with mode {mode} hardly ever acted"
     for op in READ_DATA:
         seen = commands["data"][(commands["op"] == op) & (commands["fault"] == 0)]
