@@ -16,6 +16,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from pim_model.spec.config import Config
+from pim_model.spec.micro import MicroOp
 from pim_model.spec.registers import REGISTER_BITS
 
 from .checker import Checker
@@ -27,6 +28,7 @@ from .host.slice import BusSlice
 from .host.window import DataWindow
 from .pcu.pcu import Pcu
 from .phy.interface import PhySignature
+from .watchdog import Watchdog
 
 __all__ = ["Prototype"]
 
@@ -75,6 +77,8 @@ class Prototype(wiring.Component):
             self.irq.eq(registers.irq),
             registers.space.eq(pcu.space),
             registers.busy.eq(pcu.busy),
+            registers.refused.eq(pcu.refused),
+            registers.refused_info.eq(pcu.refused_info),
             pcu.now.eq(registers.now),
             pcu.host_read.eq(window.buffer_read),
             pcu.host_address.eq(window.buffer_address),
@@ -93,7 +97,9 @@ class Prototype(wiring.Component):
             m.d.sync += since.eq(registers.now)
         m.d.comb += [pcu.traffic.eq(traffic), pcu.traffic_since.eq(Mux(waited, since, registers.now))]
 
+        m.submodules.watchdog = watchdog = Watchdog()
         quiet, violated, codes, counts = Signal(channels), Signal(channels), [], []
+        works, progress = Signal(channels), Signal(channels)
         for i in range(channels):
             m.submodules[f"controller{i}"] = controller = Controller(config)
             m.submodules[f"checker{i}"] = checker = Checker(config)
@@ -112,6 +118,12 @@ class Prototype(wiring.Component):
                 controller.refresh.eq(registers.refresh),
                 pcu.idle[i].eq(controller.idle),
                 quiet[i].eq(controller.quiet),
+                works[i].eq(controller.requested | (pcu.pim_request & ~controller.quiet)),
+                progress[i].eq(
+                    ~phy.op0.matches(MicroOp.NOP, MicroOp.REFPB, MicroOp.REFAB)
+                    | (phy.op1 != MicroOp.NOP)
+                    | phy.rvalid
+                ),
                 *(
                     getattr(checker, name).eq(getattr(phy, name))
                     for name in ("op0", "bank0", "row0", "column0", "op1", "column1", "mode0", "mode1")
@@ -126,6 +138,12 @@ class Prototype(wiring.Component):
             counts.append(counters.count)
 
         m.d.comb += [registers.quiet.eq(quiet.all()), registers.violation.eq(violated.any())]
+        m.d.comb += [
+            watchdog.work.eq(pcu.pim_request | works.any()),
+            watchdog.progress.eq(progress.any() | pcu.wrote),
+            registers.stuck.eq(watchdog.stuck),
+            registers.stuck_info.eq(works),
+        ]
         for i in reversed(range(channels)):
             with m.If(violated[i]):
                 m.d.comb += registers.violation_code.eq(codes[i])

@@ -22,7 +22,7 @@ from host_runtime.monitor import Monitor
 from host_runtime.patience import RESET_POLLS, Completion, macro_bound
 from host_runtime.transport.base import Transport
 from pim_model.spec.config import Config
-from pim_model.spec.errors import Status
+from pim_model.spec.errors import ErrorSource, Status
 from pim_model.spec.isr import Instruction, Program
 from pim_model.spec.macro import MACRO_WORDS, TAG_BITS, MatVec, tag_of
 from pim_model.spec.registers import COMPLETION_VALID, IDENTITY, Control, Irq, Reg, StatusBit, macro_word
@@ -95,7 +95,7 @@ class Driver(Monitor):
         self._done.clear()
         self._space = 0
         self._lost = None
-        self.transport.write_register(Reg.IRQ_STATUS, Irq.ERROR)
+        self.clear_errors()
         self.transport.write_register(Reg.IRQ_ENABLE, Irq.COMPLETION)
 
     # ----------------------------------------------------------------------------------------------------- macros
@@ -208,7 +208,9 @@ class Driver(Monitor):
                 return word
             if not raised:
                 self._require_alive()
-                raise self._lose(DeviceTimeout(f"macro {tag:#06x} did not complete in {bound} cycles"))
+                stuck = self.errors().get(ErrorSource.WATCHDOG)
+                why = "" if stuck is None else f"; the watchdog saw no progress on channels {_numbers(stuck)}"
+                raise self._lose(DeviceTimeout(f"macro {tag:#06x} did not complete in {bound} cycles{why}"))
         raise self._lose(CompletionError(f"the interrupt came {SPURIOUS} times without a completion"))
 
     # ---------------------------------------------------------------------------------------------------- recovery
@@ -238,3 +240,8 @@ class Driver(Monitor):
     def set_refresh(self, enable: bool) -> None:
         """Refresh every tREFI, or not at all (for measurements: a real memory then forgets)."""
         self.transport.write_register(Reg.CONTROL, Control.REFRESH if enable else 0)
+
+
+def _numbers(bits: int) -> str:
+    """The numbers of the bits set, as a text."""
+    return ", ".join(str(bit) for bit in range(bits.bit_length()) if bits >> bit & 1)

@@ -1,13 +1,13 @@
-"""What the device counts: cycles, commands, violations."""
+"""What the device counts and keeps: cycles, commands, violations, errors."""
 
 from __future__ import annotations
 
 from host_runtime.errors import CheckerViolation
 from host_runtime.identity import DeviceInfo
 from host_runtime.transport.base import Transport
-from pim_model.spec.errors import Violation
+from pim_model.spec.errors import ErrorSource, Violation
 from pim_model.spec.micro import MicroOp
-from pim_model.spec.registers import Reg, command_counter
+from pim_model.spec.registers import Reg, command_counter, error_info
 from pim_model.spec.timing_rules import RULES
 
 __all__ = ["Monitor", "commands_since"]
@@ -48,9 +48,22 @@ class Monitor:
         """Raise :class:`CheckerViolation` if there was one, naming the first."""
         count = self.violations()
         if count:
-            first = self.transport.read_register(Reg.FIRST_VIOLATION)
+            first = self.transport.read_register(error_info(ErrorSource.VIOLATION))
             code, channel, command = first & 0xFF, first >> 8 & 0xFF, first >> 16 & 0xFF
             raise CheckerViolation(count, code, _rule(code), channel, _command(command))
+
+    def errors(self) -> dict[ErrorSource, int]:
+        """The sources whose sticky bit is set, with what the device keeps of each one's first error."""
+        bits = self.transport.read_register(Reg.ERRORS)
+        return {
+            source: self.transport.read_register(error_info(source))
+            for source in ErrorSource
+            if bits >> source & 1
+        }
+
+    def clear_errors(self) -> None:
+        """Clear all sticky bits; the next error of each source is its first again."""
+        self.transport.write_register(Reg.ERRORS, 0xFFFFFFFF)
 
 
 def commands_since(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:

@@ -15,7 +15,7 @@ from pim_model.numerics.profiles import profile
 from pim_model.pcu import ControlUnit
 from pim_model.spec import registers
 from pim_model.spec.config import Config
-from pim_model.spec.errors import Status
+from pim_model.spec.errors import ErrorSource, Status
 from pim_model.spec.macro import MACRO_WORDS, tag_of
 from pim_model.spec.micro import MicroOp
 from pim_model.spec.registers import Control, Irq, Reg, StatusBit
@@ -75,6 +75,7 @@ class Device:
         self._pcu = ControlUnit(config, self.storage, self.buffer, self.numerics, cache_bytes)
         self._words = [0] * MACRO_WORDS
         self._irq_enable = 0
+        self._error_info = [0] * len(ErrorSource)
         self._reset()
 
     def _reset(self) -> None:
@@ -82,8 +83,7 @@ class Device:
         self._running: _Queued | None = None
         self._queue: deque[_Queued] = deque()
         self._completions: deque[_Completion] = deque()
-        self._overflow = False
-        self._error = False
+        self._errors = 0
 
     # --- what the host sees
 
@@ -94,19 +94,21 @@ class Device:
 
     def read_register(self, offset: int) -> int:
         """Read a 32-bit register, without side effects; :class:`BusError` outside the map."""
-        reg, index = self._register(offset)
+        reg, index = self._register(offset, write=False)
         if reg is Reg.COMMANDS:
             channel, op = divmod(index, registers.COMMAND_STRIDE // 4)
             return int(self.commands[channel, op]) & _WORD
         if reg is Reg.MACRO_WORD0:
             return self._words[index]
+        if reg is Reg.ERROR_INFO:
+            return self._error_info[index]
         return self._read(reg) & _WORD
 
     def write_register(self, offset: int, value: int) -> None:
         """Write a 32-bit register; read-only ones ignore it. :class:`BusError` outside the map."""
         if not 0 <= value <= _WORD:
             raise ValueError(f"value must fit in 32 bits, not {value!r}")
-        reg, index = self._register(offset)
+        reg, index = self._register(offset, write=True)
         if reg is Reg.MACRO_WORD0:
             self._words[index] = value
         elif reg is Reg.MACRO_PUSH:
@@ -117,9 +119,8 @@ class Device:
             self._start()
         elif reg is Reg.IRQ_ENABLE:
             self._irq_enable = value & (Irq.COMPLETION | Irq.ERROR)
-        elif reg is Reg.IRQ_STATUS:
-            if value & Irq.ERROR:
-                self._error = self._overflow = False
+        elif reg is Reg.ERRORS:
+            self._errors &= ~value
         elif reg is Reg.CONTROL:
             self._pcu.refresh = bool(value & Control.REFRESH)
             if value & Control.SOFT_RESET:
@@ -184,8 +185,10 @@ class Device:
         item = self._running
         if item is None:
             return False
-        status = self._pcu.run(item.words)
-        self._completions.append(_Completion(tag_of(item.words), status, self.cycles - item.pushed))
+        status, tag = self._pcu.run(item.words), tag_of(item.words)
+        self._completions.append(_Completion(tag, status, self.cycles - item.pushed))
+        if status is not Status.OK:
+            self._raise(ErrorSource.REFUSED, tag | status << 16)
         self._running = None
         self._start()
         return True
@@ -200,7 +203,7 @@ class Device:
 
     @property
     def _irq_status(self) -> int:
-        return (Irq.COMPLETION if self._completions else 0) | (Irq.ERROR if self._error else 0)
+        return (Irq.COMPLETION if self._completions else 0) | (Irq.ERROR if self._errors else 0)
 
     def _push(self) -> None:
         item = _Queued(tuple(self._words), self.cycles)
@@ -208,23 +211,32 @@ class Device:
             self._queue.append(item)
             self._start()
         else:
-            self._overflow = self._error = True
+            self._raise(ErrorSource.OVERFLOW, self._words[0])
+
+    def _raise(self, source: ErrorSource, info: int) -> None:
+        """Set a sticky bit; of the first error since it was cleared, keep ``info``."""
+        if not self._errors >> source & 1:
+            self._error_info[source] = info
+        self._errors |= 1 << source
 
     def _start(self) -> None:
         room = len(self._completions) < self.config.completion_queue
         if self._running is None and self._queue and room:
             self._running = self._queue.popleft()
 
-    def _register(self, offset: int) -> tuple[Reg, int]:
+    def _register(self, offset: int, *, write: bool) -> tuple[Reg, int]:
         """Register and index within it; :class:`BusError` for a hole or an address off a word."""
         if offset % 4 == 0:
             if Reg.MACRO_WORD0 <= offset < Reg.MACRO_WORD0 + 4 * MACRO_WORDS:
                 return Reg.MACRO_WORD0, (offset - Reg.MACRO_WORD0) // 4
+            if Reg.ERROR_INFO <= offset < Reg.ERROR_INFO + 4 * len(ErrorSource):
+                return Reg.ERROR_INFO, (offset - Reg.ERROR_INFO) // 4
             channel, place = divmod(offset - Reg.COMMANDS, registers.COMMAND_STRIDE)
             if 0 <= channel < self.config.geometry.channels and place // 4 <= max(MicroOp):
                 return Reg.COMMANDS, (offset - Reg.COMMANDS) // 4
             if offset in _BY_OFFSET:
                 return _BY_OFFSET[offset], 0
+        self._raise(ErrorSource.REGISTER, (offset & 0xFFFF) | write << 16)
         raise BusError(f"no register at offset {offset:#x}")
 
     def _read(self, reg: Reg) -> int:
@@ -254,12 +266,14 @@ class Device:
                 return (
                     (StatusBit.BUSY if self.pending else 0)
                     | (StatusBit.COMPLETION if self._completions else 0)
-                    | (StatusBit.OVERFLOW if self._overflow else 0)
+                    | (StatusBit.OVERFLOW if self._errors >> ErrorSource.OVERFLOW & 1 else 0)
                 )
             case Reg.IRQ_ENABLE:
                 return self._irq_enable
             case Reg.IRQ_STATUS:
                 return self._irq_status
+            case Reg.ERRORS:
+                return self._errors
             case Reg.CYCLES_LOW:
                 return self.cycles
             case Reg.CYCLES_HIGH:

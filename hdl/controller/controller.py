@@ -1,6 +1,6 @@
 """The PIM memory controller of one channel: normal traffic, the macros' queues, and the scheduler between them."""
 
-from amaranth import Module, ResetInserter, Signal
+from amaranth import Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -20,6 +20,9 @@ _QUEUE = 4
 
 _RESULTS = 16
 """Results of one channel on their way or waiting for collection: a round trip of reads in a row."""
+
+_LOST = 255
+"""Cycles after which a result that has not come will not: several times what any preset's read takes."""
 
 
 class Controller(wiring.Component):
@@ -43,6 +46,8 @@ class Controller(wiring.Component):
         As in :class:`~hdl.controller.scheduler.Scheduler`.
     quiet : Out(1)
         Normal traffic has the channel.
+    requested : Out(1)
+        A normal request is here, or its data is to come.
     phy : Out(PhySignature)
     """
 
@@ -61,6 +66,7 @@ class Controller(wiring.Component):
                 "abort": In(1),
                 "refresh": In(1),
                 "quiet": Out(1),
+                "requested": Out(1),
                 "phy": Out(PhySignature()),
             }
         )
@@ -106,8 +112,13 @@ class Controller(wiring.Component):
             results_taken.eq(results_taken + is_result - (results.o.valid & results.o.ready)),
             results_pending.eq(results_pending + is_result - result_data),
         ]
+        # Results come a fixed time after their commands. An abort does not wait for those of a device that is silent.
+        silent = Signal(range(_LOST + 1))
+        m.d.sync += silent.eq(Mux(is_result | result_data, 0, silent + (silent != _LOST)))
         with m.If(self.abort):
             m.d.sync += results_taken.eq(0)
+            with m.If(silent == _LOST):
+                m.d.sync += results_pending.eq(0)
         m.d.comb += [
             scheduler.pim_request.eq(self.pim_request),
             scheduler.abort.eq(self.abort),
@@ -115,6 +126,7 @@ class Controller(wiring.Component):
             scheduler.result_space.eq(results_taken != _RESULTS),
             scheduler.results_pending.eq(results_pending != 0),
             self.quiet.eq(scheduler.quiet),
+            self.requested.eq(~normal.proposal.idle),
             self.idle.eq(~ops.o.valid),
             normal.rdata.eq(rdata),
             normal.rvalid.eq(rvalid & normal.pending),

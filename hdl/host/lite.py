@@ -26,6 +26,9 @@ class LiteBridge(wiring.Component):
         The value of the offset in the next cycle.
     write_absent, read_absent : In(1)
         There is no register at the offset; combinational for writes, with ``read_value`` for reads.
+    write_refused, read_refused : Out(1)
+        A write of ``write_offset`` gets SLVERR; a read of ``refused_offset`` does. For one cycle.
+    refused_offset : Out
     """
 
     def __init__(self):
@@ -39,6 +42,9 @@ class LiteBridge(wiring.Component):
                 "read_offset": Out(REGISTER_BITS),
                 "read_value": In(32),
                 "read_absent": In(1),
+                "write_refused": Out(1),
+                "read_refused": Out(1),
+                "refused_offset": Out(REGISTER_BITS),
             }
         )
 
@@ -55,6 +61,7 @@ class LiteBridge(wiring.Component):
         ]
         both = bus.awvalid & bus.wvalid & ~bus.bvalid
         m.d.comb += [bus.awready.eq(both), bus.wready.eq(both), self.write.eq(both & whole)]
+        m.d.comb += self.write_refused.eq(both & ~whole)
         with m.If(both):
             m.d.sync += [bus.bvalid.eq(1), bus.bresp.eq(Mux(whole, Resp.OKAY, Resp.SLVERR))]
         with m.Elif(bus.bready):
@@ -71,6 +78,7 @@ class LiteBridge(wiring.Component):
                     m.next = "LOOK UP"
             with m.State("LOOK UP"):
                 missing = self.read_absent | (offset[:2] != 0)
+                m.d.comb += [self.read_refused.eq(missing), self.refused_offset.eq(offset)]
                 m.d.sync += [
                     bus.rvalid.eq(1),
                     bus.rdata.eq(Mux(missing, 0, self.read_value)),

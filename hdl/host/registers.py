@@ -3,19 +3,21 @@
 # Ref: pim_model.spec.registers
 """
 
-from amaranth import Array, Module, Signal
+from amaranth import Array, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hdl.layouts import Completion, MacroEntry, index_range
 from pim_model.spec import registers as spec
 from pim_model.spec.config import Config
+from pim_model.spec.errors import ErrorSource
 from pim_model.spec.macro import MACRO_WORDS
 from pim_model.spec.micro import MicroOp
 from pim_model.spec.registers import Control, Reg
 from pim_model.spec.timing import TIMINGS
 
 from .axi import Axi4LiteSignature
+from .errors import StickyErrors
 from .lite import LiteBridge
 
 __all__ = ["RegisterFile"]
@@ -44,7 +46,9 @@ class RegisterFile(wiring.Component):
     refresh : Out(1)
         Refresh is enabled.
     violation : In(1), violation_code : In(32)
-        The checkers saw a violation in this cycle; FIRST_VIOLATION's value for it.
+        The checkers saw a violation in this cycle; what ERROR_INFO says of it.
+    refused : In(1), refused_info : In(32); stuck : In(1), stuck_info : In(32)
+        A macro completes with another status than OK; the watchdog has run out. Likewise.
     now : Out(64)
         Controller cycles since power-on.
     count_channel, count_op : Out, count : In(32)
@@ -66,6 +70,10 @@ class RegisterFile(wiring.Component):
                 "refresh": Out(1, init=1),
                 "violation": In(1),
                 "violation_code": In(32),
+                "refused": In(1),
+                "refused_info": In(32),
+                "stuck": In(1),
+                "stuck_info": In(32),
                 "now": Out(64),
                 "count_channel": Out(index_range(config.geometry.channels)),
                 "count_op": Out(5),
@@ -87,15 +95,17 @@ class RegisterFile(wiring.Component):
 
         # --- macros in
         words = Array(Signal(32, name=f"macro_word{i}") for i in range(MACRO_WORDS))
-        overflow = Signal()
         for i in range(MACRO_WORDS):
             with m.If(written(spec.macro_word(i))):
                 m.d.sync += words[i].eq(value)
             m.d.comb += self.macros.p.words[i].eq(words[i])
-        push = written(Reg.MACRO_PUSH) & ~self.aborting
-        m.d.comb += [self.macros.p.pushed.eq(self.now), self.macros.valid.eq(push & (self.space != 0))]
-        with m.If(push & (self.space == 0)):
-            m.d.sync += overflow.eq(1)
+        push, overflow = Signal(), Signal()
+        m.d.comb += [
+            push.eq(written(Reg.MACRO_PUSH) & ~self.aborting),
+            overflow.eq(push & (self.space == 0)),
+            self.macros.p.pushed.eq(self.now),
+            self.macros.valid.eq(push & ~overflow),
+        ]
 
         # --- completions out
         m.d.comb += self.completions.ready.eq(written(Reg.COMPLETION_POP))
@@ -109,29 +119,37 @@ class RegisterFile(wiring.Component):
         with m.Elif(self.quiet):
             m.d.sync += self.aborting.eq(0)
 
-        # --- violations and interrupt
-        violations, first = Signal(32), Signal(32)
-        error, enable = Signal(), Signal(2)
-        with m.If(self.violation):
-            with m.If(~violations.all()):
-                m.d.sync += violations.eq(violations + 1)
-            with m.If(violations == 0):
-                m.d.sync += first.eq(self.violation_code)
+        # --- errors and interrupt
+        m.submodules.errors = errors = StickyErrors()
+        events = {
+            ErrorSource.VIOLATION: (self.violation, self.violation_code),
+            ErrorSource.OVERFLOW: (overflow, words[0]),
+            ErrorSource.REFUSED: (self.refused, self.refused_info),
+            ErrorSource.WATCHDOG: (self.stuck, self.stuck_info),
+            ErrorSource.REGISTER: (
+                bridge.write_refused | bridge.read_refused,
+                Mux(bridge.write_refused, bridge.write_offset | 1 << 16, bridge.refused_offset),
+            ),
+        }
+        for source, (event, info) in events.items():
+            m.d.comb += [errors.event[source].eq(event), errors.event_info[source].eq(info)]
+        m.d.comb += errors.clear.eq(
+            Mux(written(Reg.ERRORS), value, (written(Reg.CONTROL) & value[1]).replicate(32))
+        )
+        violations, enable = Signal(32), Signal(2)
+        with m.If(self.violation & ~violations.all()):
+            m.d.sync += violations.eq(violations + 1)
         with m.If(written(Reg.IRQ_ENABLE)):
             m.d.sync += enable.eq(value)
-        with m.If(self.violation | (push & (self.space == 0))):
-            m.d.sync += error.eq(1)
-        with m.Elif(written(Reg.IRQ_STATUS) & value[1]):
-            m.d.sync += [error.eq(0), overflow.eq(0)]
-        with m.If(written(Reg.CONTROL) & value[1]):
-            m.d.sync += [error.eq(0), overflow.eq(0)]
+        error = errors.bits.any()
         m.d.comb += self.irq.eq((enable[0] & self.completions.valid) | (enable[1] & error))
 
         # --- reads, one cycle after the offset
         offset = Signal(spec.REGISTER_BITS)
         m.d.sync += offset.eq(bridge.read_offset)
         completion = self.completions.p
-        status = self.busy | self.completions.valid << 1 | (violations != 0) << 2 | overflow << 3
+        status = self.busy | self.completions.valid << 1 | (violations != 0) << 2
+        status |= errors.bits[ErrorSource.OVERFLOW] << 3
         sources = {
             Reg.ID: spec.IDENTITY,
             Reg.ABI: spec.ABI,
@@ -147,13 +165,14 @@ class RegisterFile(wiring.Component):
             Reg.IRQ_ENABLE: enable,
             Reg.IRQ_STATUS: self.completions.valid | error << 1,
             Reg.VIOLATIONS: violations,
-            Reg.FIRST_VIOLATION: first,
+            Reg.ERRORS: errors.bits,
             Reg.CYCLES_LOW: self.now[:32],
             Reg.CYCLES_HIGH: self.now[32:],
             Reg.MACRO_PUSH: 0,
             Reg.MACRO_SPACE: self.space,
             Reg.COMPLETION_POP: 0,
             **{spec.macro_word(i): words[i] for i in range(MACRO_WORDS)},
+            **{spec.error_info(source): errors.info[source] for source in ErrorSource},
         }
         with m.Switch(offset):
             for register, source in sources.items():
@@ -180,6 +199,7 @@ class RegisterFile(wiring.Component):
             m.d.comb += [bridge.read_value.eq(self.count), bridge.read_absent.eq(0)]
         write_known = [int(r.reg) for r in spec.REGISTERS if r.reg is not Reg.COMMANDS]
         write_known += [spec.macro_word(i) for i in range(MACRO_WORDS)]
+        write_known += [spec.error_info(source) for source in ErrorSource]
         with m.Switch(bridge.write_offset):
             with m.Case(*sorted(set(write_known))):
                 m.d.comb += bridge.write_absent.eq(0)

@@ -47,6 +47,10 @@ class Pcu(wiring.Component):
         Free places in the macro queue.
     busy : Out(1)
         A macro is queued, decoded or running, or its completion waits to enter the completion queue.
+    refused : Out(1), refused_info : Out(32)
+        A macro completes in this cycle with another status than OK; its tag and status as in ERROR_INFO.
+    wrote : Out(1)
+        A word for the activation buffer in this cycle.
     now : In(32)
         Controller cycles, for the completion's duration.
     traffic : In(1), traffic_since : In(32)
@@ -68,6 +72,9 @@ class Pcu(wiring.Component):
                 "completions": Out(stream.Signature(Completion)),
                 "space": Out(range(config.macro_queue + 1)),
                 "busy": Out(1),
+                "refused": Out(1),
+                "refused_info": Out(32),
+                "wrote": Out(1),
                 "now": In(32),
                 "traffic": In(1),
                 "traffic_since": In(32),
@@ -189,6 +196,11 @@ class Pcu(wiring.Component):
             m.d.comb += decoder.jobs.ready.eq(completions.i.ready)
         with m.If(completions.i.ready & (refused | (ending & settled))):
             m.d.sync += [granted.eq(0), ending.eq(0)]
+        m.d.comb += [
+            self.refused.eq(refused & completions.i.ready & ~done),
+            self.refused_info.eq(next_.tag | next_.status << 16),
+            self.wrote.eq(buffer.pcu_write),
+        ]
         m.d.comb += self.busy.eq(queue.o.valid | decoder.busy | self.pim_request)
 
         # --- broadcast: a tile, step or item leaves when every channel that it is for can take it

@@ -1,4 +1,4 @@
-"""Status codes of a macro's completion, and the checker's codes."""
+"""Status codes of a macro's completion, the sources of errors, and the checker's codes."""
 
 from __future__ import annotations
 
@@ -47,6 +47,26 @@ STATUS_TEXT: dict[Status, str] = {
     Status.ADDRESS_RANGE: "bank, row or columns lie beyond the device",
 }
 """A sentence for each status."""
+
+
+class ErrorSource(IntEnum):
+    """Bits of ``ERRORS``, by number, each with its word of ``ERROR_INFO``."""
+
+    VIOLATION = 0
+    """The checker saw a violation: code in bits 7-0, channel in bits 15-8, command in bits 23-16."""
+    OVERFLOW = 1
+    """A macro was pushed into a full queue, and dropped: its word 0."""
+    REFUSED = 2
+    """A macro completed with another status than OK: tag in bits 15-0, status in bits 23-16."""
+    WATCHDOG = 3
+    """A macro or a normal request made no progress for :data:`WATCHDOG_CYCLES`: the channels with work, by bit."""
+    REGISTER = 4
+    """A register access was refused: offset in bits 15-0; bit 16 is set for a write."""
+
+
+WATCHDOG_CYCLES = 4096
+"""Controller cycles without a command, read data or a word for the activation buffer, after which a macro or a normal
+request at work counts as stuck. The longest rightful silence is an EWADD's: 16 lanes for a word."""
 
 
 class Violation(IntEnum):

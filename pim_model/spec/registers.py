@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, IntEnum, IntFlag
 
+from .errors import ErrorSource
 from .micro import MicroOp
 
 IDENTITY = int.from_bytes(b"UNAI", "big")
 """Value of ``ID``: the bytes ``IANU`` in memory order."""
 
-ABI_MAJOR = 1
+ABI_MAJOR = 2
 ABI_MINOR = 0
 ABI = ABI_MAJOR << 16 | ABI_MINOR
 """Value of ``ABI``: a driver refuses another major number."""
@@ -48,7 +49,7 @@ class Reg(IntEnum):
     IRQ_ENABLE = 0x048
     IRQ_STATUS = 0x04C
     VIOLATIONS = 0x050
-    FIRST_VIOLATION = 0x054
+    ERRORS = 0x054
     CYCLES_LOW = 0x060
     CYCLES_HIGH = 0x064
     MACRO_WORD0 = 0x080
@@ -57,6 +58,7 @@ class Reg(IntEnum):
     COMPLETION = 0x0C0
     COMPLETION_CYCLES = 0x0C4
     COMPLETION_POP = 0x0C8
+    ERROR_INFO = 0x100
     COMMANDS = 0x1000
 
 
@@ -66,8 +68,7 @@ class Control(IntFlag):
     REFRESH = 1
     """Refresh every tREFI. On after reset."""
     SOFT_RESET = 2
-    """Drop all macros and completions, clear OVERFLOW and interrupt causes, close what a macro opened; reads as one
-    until done."""
+    """Drop all macros and completions, clear ERRORS, close what a macro opened; reads as one until done."""
 
 
 class StatusBit(IntFlag):
@@ -80,7 +81,7 @@ class StatusBit(IntFlag):
     VIOLATION = 4
     """The checker has seen a violation since reset."""
     OVERFLOW = 8
-    """A macro was pushed into a full queue, and dropped."""
+    """A macro was pushed into a full queue, and dropped: the bit of that name in ``ERRORS``."""
 
 
 class Irq(IntFlag):
@@ -89,7 +90,7 @@ class Irq(IntFlag):
     COMPLETION = 1
     """A completion waits; clears when the last one is popped."""
     ERROR = 2
-    """A violation or an overflow; write one to clear."""
+    """A bit of ``ERRORS`` is set; clears when the last one is cleared."""
 
 
 COMPLETION_VALID = 1 << 31
@@ -121,13 +122,9 @@ REGISTERS: tuple[Register, ...] = (
     Register(Reg.CONTROL, Access.RW, "refresh enable, soft reset"),
     Register(Reg.STATUS, Access.RO, "busy, completion waiting, violation seen, overflow"),
     Register(Reg.IRQ_ENABLE, Access.RW, "interrupt enables"),
-    Register(Reg.IRQ_STATUS, Access.W1C, "interrupt causes"),
+    Register(Reg.IRQ_STATUS, Access.RO, "interrupt causes"),
     Register(Reg.VIOLATIONS, Access.RO, "violations that the checker counted since reset (saturating)"),
-    Register(
-        Reg.FIRST_VIOLATION,
-        Access.RO,
-        "first violation: code in bits 7-0, channel in bits 15-8, command in 23-16",
-    ),
+    Register(Reg.ERRORS, Access.W1C, "sticky error bits, one for each source"),
     Register(Reg.CYCLES_LOW, Access.RO, "controller cycles since power-on, bits 31-0"),
     Register(Reg.CYCLES_HIGH, Access.RO, "controller cycles since power-on, bits 63-32"),
     Register(Reg.MACRO_WORD0, Access.RW, "first of the eight words of the macro to push"),
@@ -137,6 +134,11 @@ REGISTERS: tuple[Register, ...] = (
     Register(Reg.COMPLETION_CYCLES, Access.RO, "cycles of the oldest completion's macro, push to completion"),
     Register(Reg.COMPLETION_POP, Access.WO, "any write drops the oldest completion"),
     Register(
+        Reg.ERROR_INFO,
+        Access.RO,
+        "by source (stride 4): the first error since its bit was cleared; stays after",
+    ),
+    Register(
         Reg.COMMANDS, Access.RO, "commands issued, by channel (stride 0x80) and micro command (stride 4)"
     ),
 )
@@ -145,6 +147,11 @@ REGISTERS: tuple[Register, ...] = (
 def macro_word(index: int) -> int:
     """Offset of macro word ``index``."""
     return Reg.MACRO_WORD0 + 4 * index
+
+
+def error_info(source: ErrorSource) -> int:
+    """Offset of what is known of a source's first error."""
+    return Reg.ERROR_INFO + 4 * source
 
 
 def command_counter(channel: int, op: MicroOp) -> int:

@@ -40,6 +40,11 @@ class AimResponder:
     config : Config
     judge : bool
         Whether the golden checker watches; a violation raises :class:`~pim_model.checker.ProtocolError`.
+
+    Attributes
+    ----------
+    silent : bool
+        Whether read data get lost on their way.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class AimResponder:
         self._latency = {Op.RD: max(1, timing.cycles("RL + BL")), Op.RDMAC: register, Op.RDAF: register}
         self._due: deque[tuple[int, bytes]] = deque()
         self._answering = False
+        self.silent = False
 
     def step(self, cycle: int) -> None:
         """Act at the edge that ends ``cycle``."""
@@ -101,7 +107,8 @@ class AimResponder:
             assert not self._due or self._due[-1][0] < due, (
                 f"cycle {cycle}: data of {micro} would come out of order"
             )
-            self._due.append((due, answer))
+            if not self.silent:
+                self._due.append((due, answer))
 
     def _answer(self, cycle: int) -> None:
         """Drive what the device drives in ``cycle``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pim_model.spec.errors import ErrorSource
 from pim_model.spec.registers import COMPLETION_VALID, Irq, Reg, StatusBit
 from tests.agree.bench import Bench
 
@@ -44,7 +45,7 @@ def test_push_into_a_full_queue_is_dropped_and_remembered(bench: Bench) -> None:
     assert bench.read(Reg.IRQ_STATUS) & Irq.ERROR
     assert take_all(bench, len(tags)) == tags, "the dropped macro never completes"
     assert bench.read(Reg.IRQ_STATUS) == Irq.ERROR, "held until acknowledged"
-    bench.write(Reg.IRQ_STATUS, Irq.ERROR)
+    bench.write(Reg.ERRORS, 1 << ErrorSource.OVERFLOW)
     assert bench.read(Reg.IRQ_STATUS) == 0
 
 
@@ -129,7 +130,7 @@ def test_error_interrupt(bench: Bench) -> None:
     fill(bench)
     bench.push(bench.macro())
     assert bench.transport.wait_interrupt(100)
-    bench.write(Reg.IRQ_STATUS, Irq.ERROR)
+    bench.write(Reg.ERRORS, 1 << ErrorSource.OVERFLOW)
     assert bench.read(Reg.IRQ_STATUS) & Irq.ERROR == 0
 
 

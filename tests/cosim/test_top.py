@@ -30,3 +30,8 @@ def test_registers(test: str, bench: Bench) -> None:
 )
 def test_macros(test: str, bench: Bench) -> None:
     bench("top", "top_macros", test)
+
+
+@pytest.mark.parametrize("test", ["silent_channel", "silent_read", "long_silence_in_order"])
+def test_errors(test: str, bench: Bench) -> None:
+    bench("top", "top_errors", test)

@@ -20,11 +20,20 @@ from host_runtime.errors import (
     QueueFull,
 )
 from pim_model.spec.config import config
-from pim_model.spec.errors import Status
+from pim_model.spec.errors import ErrorSource, Status
 from pim_model.spec.isr import Instruction, Program
 from pim_model.spec.macro import MacroOp, MatVec
 from pim_model.spec.micro import MicroOp
-from pim_model.spec.registers import ABI_MAJOR, Control, Irq, Reg, StatusBit, command_counter, macro_word
+from pim_model.spec.registers import (
+    ABI_MAJOR,
+    Control,
+    Irq,
+    Reg,
+    StatusBit,
+    command_counter,
+    error_info,
+    macro_word,
+)
 from tests.host_runtime.scripted import TINY, Faults, ScriptedTransport
 
 MACRO = MatVec(tag=0, rows=5, columns=7, weight_row=1, input_offset=0, output_offset=64)
@@ -65,7 +74,7 @@ def test_dead_link_is_told_and_left_alone() -> None:
     ("register", "value", "message"),
     [
         (Reg.ID, 0x12345678, "ID register must be 0x554e4149, not 0x12345678"),
-        (Reg.ABI, (ABI_MAJOR + 1) << 16, "major version must be 1, not 2"),
+        (Reg.ABI, (ABI_MAJOR + 1) << 16, "major version must be 2, not 3"),
     ],
 )
 def test_other_device_is_refused(register: Reg, value: int, message: str) -> None:
@@ -330,7 +339,7 @@ def test_violation_is_told_by_name(code: int, rule: str) -> None:
     driver, transport = opened()
     driver.check_violations()
     transport.values[Reg.VIOLATIONS] = 3
-    transport.values[Reg.FIRST_VIOLATION] = code | 1 << 8 | MicroOp.RD << 16
+    transport.values[error_info(ErrorSource.VIOLATION)] = code | 1 << 8 | MicroOp.RD << 16
     with pytest.raises(
         CheckerViolation, match=rf"^3 violations; the first: RD on channel 1 breaks {rule} "
     ) as caught:

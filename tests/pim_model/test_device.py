@@ -11,7 +11,7 @@ from pim_model.device import BusError, Device
 from pim_model.mapping.layout import pack
 from pim_model.numerics.bf16 import bf16_to_f32, f32_to_bf16
 from pim_model.spec.config import config
-from pim_model.spec.errors import Status
+from pim_model.spec.errors import ErrorSource, Status
 from pim_model.spec.macro import MatVec
 from pim_model.spec.micro import MicroOp
 from pim_model.spec.registers import COMPLETION_VALID, REGISTERS, Access, Reg, command_counter, macro_word
@@ -46,13 +46,13 @@ def test_identification() -> None:
     ianus = Device(config("ianus", "aim_simulator"))
     read = ianus.read_register
     assert read(Reg.ID).to_bytes(4, "little") == b"IANU"
-    assert read(Reg.ABI) >> 16 == 1
+    assert read(Reg.ABI) >> 16 == 2
     assert [read(reg) for reg in (Reg.CHANNELS, Reg.BANKS, Reg.ROWS, Reg.ROW_BYTES)] == [8, 16, 32768, 2048]
     assert read(Reg.BUFFER_BYTES) == 256 * 1024
     assert read(Reg.TIMING) == 2
     assert read(Reg.QUEUE_DEPTH) == 8 | 8 << 16
     assert read(Reg.CONTROL) == 1
-    assert read(Reg.STATUS) == read(Reg.IRQ_STATUS) == read(Reg.VIOLATIONS) == read(Reg.FIRST_VIOLATION) == 0
+    assert read(Reg.STATUS) == read(Reg.IRQ_STATUS) == read(Reg.VIOLATIONS) == read(Reg.ERRORS) == 0
 
 
 def test_every_register_obeys_its_access() -> None:
@@ -74,7 +74,7 @@ def test_every_register_obeys_its_access() -> None:
     assert device.read_register(macro_word(7)) == 0x12345678
 
 
-@pytest.mark.parametrize("offset", [0x008, 0x001, 0x0A8, 0x100, 0xFFC, 0x1100, 0xFFFC, 0x10000, -4])
+@pytest.mark.parametrize("offset", [0x008, 0x001, 0x0A8, 0x114, 0xFFC, 0x1100, 0xFFFC, 0x10000, -4])
 def test_register_outside_the_map_is_a_bus_error(offset: int) -> None:
     device = Device(TINY)
     with pytest.raises(BusError, match=r"^no register at offset "):
@@ -200,9 +200,10 @@ def test_macro_pushed_into_a_full_queue_is_dropped() -> None:
     assert device.read_register(Reg.STATUS) == 0b1001
     assert device.read_register(Reg.IRQ_STATUS) == 2
     assert device.interrupt
-    device.write_register(Reg.IRQ_STATUS, 1)
+    assert device.read_register(Reg.ERRORS) == 1 << ErrorSource.OVERFLOW
+    device.write_register(Reg.ERRORS, ~(1 << ErrorSource.OVERFLOW) & 0xFFFFFFFF)
     assert device.interrupt, "only a one clears a bit"
-    device.write_register(Reg.IRQ_STATUS, 2)
+    device.write_register(Reg.ERRORS, 1 << ErrorSource.OVERFLOW)
     assert device.read_register(Reg.STATUS) == 0b0001
     assert not device.interrupt
     tags = []

@@ -7,6 +7,7 @@ from typing import Any
 
 import cocotb
 
+from pim_model.spec.errors import ErrorSource
 from pim_model.spec.registers import Control, Irq, Reg, StatusBit
 from sim.bench.top_bench import TopBench
 from sim.bench.workload import fill_buffer, malformed, random_macro
@@ -138,9 +139,9 @@ async def overflow(dut: Any) -> None:
     assert await bench.read_register(Reg.IRQ_STATUS) == Irq.ERROR | Irq.COMPLETION
     await bench.idle(50)
     assert int(dut.irq.value) == 1
-    await bench.write_register(Reg.IRQ_STATUS, Irq.COMPLETION)  # not the one to clear
+    await bench.write_register(Reg.ERRORS, ~(1 << ErrorSource.OVERFLOW) & 0xFFFFFFFF)  # not the one to clear
     assert int(dut.irq.value) == 1
-    await bench.write_register(Reg.IRQ_STATUS, Irq.ERROR)
+    await bench.write_register(Reg.ERRORS, 1 << ErrorSource.OVERFLOW)
     await bench.idle(3)
     assert int(dut.irq.value) == 0
     assert not await bench.read_register(Reg.STATUS) & StatusBit.OVERFLOW

@@ -9,8 +9,9 @@ import cocotb
 from cocotbext.axi import AxiResp
 
 from pim_model.spec import registers as spec
+from pim_model.spec.errors import ErrorSource
 from pim_model.spec.micro import MicroOp
-from pim_model.spec.registers import Access, Control, Reg, command_counter, macro_word
+from pim_model.spec.registers import Access, Control, Reg, command_counter, error_info, macro_word
 from sim.bench.top_bench import TopBench
 
 _TIME = (Reg.CYCLES_LOW, Reg.CYCLES_HIGH)
@@ -19,6 +20,7 @@ _TIME = (Reg.CYCLES_LOW, Reg.CYCLES_HIGH)
 def _offsets(bench: TopBench) -> dict[int, Access]:
     """Every register that is there, by offset."""
     found = {int(row.reg): row.access for row in spec.REGISTERS if row.reg is not Reg.COMMANDS}
+    found |= {error_info(source): Access.RO for source in ErrorSource}
     found |= {macro_word(index): Access.RW for index in range(spec.COMMAND_STRIDE // 16)}
     for channel in range(bench.config.geometry.channels):
         found |= {command_counter(channel, op): Access.RO for op in MicroOp}
@@ -82,7 +84,7 @@ async def absent_offsets(dut: Any) -> None:
     there = _offsets(bench)
     await bench.write_register(Reg.IRQ_ENABLE, 2)
     holes = sorted(set(range(0, 0x1000, 4)) - there.keys())
-    holes = [*rng.sample(holes, 25), 0x0C, 0x2C, 0x3C, 0x58, 0xA8, 0xCC, 0x0FFC]
+    holes = [*rng.sample(holes, 25), 0x0C, 0x2C, 0x3C, 0x58, 0xA8, 0xFC, 0x114, 0xCC, 0x0FFC]
     end = command_counter(bench.config.geometry.channels, MicroOp.NOP)
     holes += [
         end,
