@@ -1,12 +1,14 @@
-"""Command counters of one channel: one number for each micro command."""
+"""What one channel counts: its commands, and what becomes of its cycles and its normal accesses."""
 
-from amaranth import Module, Signal
+from amaranth import Array, Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from pim_model.spec.config import Config
 from pim_model.spec.micro import MicroOp
+from pim_model.spec.registers import Event
 
-__all__ = ["CommandCounters"]
+__all__ = ["CommandCounters", "EventCounters"]
 
 
 class CommandCounters(wiring.Component):
@@ -45,4 +47,86 @@ class CommandCounters(wiring.Component):
         total = Signal(32)
         m.d.comb += total.eq(sum(totals))
         m.d.sync += self.count.eq(total)
+        return m
+
+
+class EventCounters(wiring.Component):
+    """Count the events of :class:`~pim_model.spec.registers.Event` since power-on.
+
+    Members
+    -------
+    op0, bank0 : In
+        Slot 0 on the bus.
+    quiet : In(1)
+        Normal traffic has the channel in the cycle in which a command is decided, one before it is on the bus.
+    requested : In(1)
+        Normal requests are queued, or their data is to come.
+    blocked : In(1)
+        A request waits outside.
+    queued : In(6)
+        Requests queued.
+    read_event : In(4), count : Out(64)
+        The count of ``read_event``, one cycle later.
+    """
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__(
+            {
+                "op0": In(5),
+                "bank0": In(4),
+                "quiet": In(1),
+                "requested": In(1),
+                "blocked": In(1),
+                "queued": In(6),
+                "read_event": In(4),
+                "count": Out(64),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        banks = self._config.geometry.banks
+        quiet = Signal()
+        m.d.sync += quiet.eq(self.quiet)
+
+        # --- of each bank: normal traffic has opened a row that is not used yet; it has closed one before
+        fresh, displaced, here = Signal(banks), Signal(banks), Signal(banks)
+        m.d.comb += here.eq(1 << self.bank0)
+        access, first, conflict = Signal(), Signal(), Signal()
+        m.d.comb += [
+            access.eq(quiet & self.op0.matches(MicroOp.RD, MicroOp.WR)),
+            first.eq((fresh & here).any()),
+            conflict.eq((displaced & here).any()),
+        ]
+        with m.Switch(self.op0):
+            with m.Case(MicroOp.ACT):
+                m.d.sync += fresh.eq(fresh | here)
+            with m.Case(MicroOp.PRE):
+                m.d.sync += displaced.eq(displaced | here)
+            with m.Case(MicroOp.RD, MicroOp.WR):
+                m.d.sync += [fresh.eq(fresh & ~here), displaced.eq(displaced & ~here)]
+            with m.Case(MicroOp.PREA):
+                m.d.sync += [fresh.eq(0), displaced.eq(0)]
+
+        recovery = self._config.timing.cycles("tRFCab")
+        left = Signal(range(recovery + 1))
+        refreshing = Signal()
+        m.d.comb += refreshing.eq((self.op0 == MicroOp.REFAB) | (left != 0))
+        m.d.sync += left.eq(Mux(self.op0 == MicroOp.REFAB, recovery - 1, left - (left != 0)))
+
+        steps = {
+            Event.ROW_HIT: access & ~first,
+            Event.ROW_MISS: access & first & ~conflict,
+            Event.ROW_CONFLICT: access & first & conflict,
+            Event.PIM_CYCLES: ~refreshing & ~quiet,
+            Event.REFRESH_CYCLES: refreshing,
+            Event.BUSY_CYCLES: ~refreshing & quiet & self.requested,
+            Event.IDLE_CYCLES: ~refreshing & quiet & ~self.requested,
+            Event.BLOCKED_CYCLES: self.blocked,
+            Event.OCCUPANCY: self.queued,
+        }
+        totals = [Signal(64, name=event.name.lower()) for event in Event]
+        m.d.sync += [totals[event].eq(totals[event] + step) for event, step in steps.items()]
+        m.d.sync += self.count.eq(Array(totals)[self.read_event])
         return m

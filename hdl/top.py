@@ -21,7 +21,7 @@ from pim_model.spec.registers import REGISTER_BITS
 
 from .checker import Checker
 from .controller.controller import Controller
-from .counters import CommandCounters
+from .counters import CommandCounters, EventCounters
 from .host.axi import Axi4LiteSignature, Axi4Signature
 from .host.registers import RegisterFile
 from .host.slice import BusSlice
@@ -98,12 +98,14 @@ class Prototype(wiring.Component):
         m.d.comb += [pcu.traffic.eq(traffic), pcu.traffic_since.eq(Mux(waited, since, registers.now))]
 
         m.submodules.watchdog = watchdog = Watchdog()
-        quiet, violated, codes, counts = Signal(channels), Signal(channels), [], []
+        quiet, violated, codes = Signal(channels), Signal(channels), []
+        counts, event_counts = [], []
         works, progress = Signal(channels), Signal(channels)
         for i in range(channels):
             m.submodules[f"controller{i}"] = controller = Controller(config)
             m.submodules[f"checker{i}"] = checker = Checker(config)
             m.submodules[f"counters{i}"] = counters = CommandCounters()
+            m.submodules[f"events{i}"] = events = EventCounters(config)
             connect(m, window.requests[i], controller.requests)
             connect(m, controller.reads, window.reads[i])
             connect(m, pcu.tiles[i], controller.tiles)
@@ -133,9 +135,17 @@ class Prototype(wiring.Component):
                 counters.op0.eq(phy.op0),
                 counters.op1.eq(phy.op1),
                 counters.read_op.eq(registers.count_op),
+                events.op0.eq(phy.op0),
+                events.bank0.eq(phy.bank0),
+                events.quiet.eq(controller.quiet),
+                events.requested.eq(controller.requested),
+                events.blocked.eq(window.requests[i].valid & pcu.pim_request),
+                events.queued.eq(controller.queued),
+                events.read_event.eq(registers.count_event),
             ]
             codes.append(Cat(checker.code, 0, *(i >> bit & 1 for bit in range(8)), checker.op))
             counts.append(counters.count)
+            event_counts.append(events.count)
 
         m.d.comb += [registers.quiet.eq(quiet.all()), registers.violation.eq(violated.any())]
         m.d.comb += [
@@ -150,6 +160,7 @@ class Prototype(wiring.Component):
         channel = Signal.like(registers.count_channel)
         m.d.sync += channel.eq(registers.count_channel)
         m.d.comb += registers.count.eq(Array(counts)[channel])
+        m.d.comb += registers.event_count.eq(Array(event_counts)[channel])
         return _with_registered_reset(m)
 
 

@@ -7,7 +7,7 @@ from host_runtime.identity import DeviceInfo
 from host_runtime.transport.base import Transport
 from pim_model.spec.errors import ErrorSource, Violation
 from pim_model.spec.micro import MicroOp
-from pim_model.spec.registers import Reg, command_counter, error_info
+from pim_model.spec.registers import Event, Reg, command_counter, error_info, event_counter
 from pim_model.spec.timing_rules import RULES
 
 __all__ = ["Monitor", "commands_since"]
@@ -23,13 +23,29 @@ class Monitor:
 
     def cycles(self) -> int:
         """Controller cycles since power-on."""
-        high = self.transport.read_register(Reg.CYCLES_HIGH)
+        return self._wide(Reg.CYCLES_LOW, Reg.CYCLES_HIGH)
+
+    def _wide(self, low_at: int, high_at: int) -> int:
+        """A counter of 64 bits that may move meanwhile."""
+        high = self.transport.read_register(high_at)
         while True:
-            low = self.transport.read_register(Reg.CYCLES_LOW)
-            again = self.transport.read_register(Reg.CYCLES_HIGH)
+            low = self.transport.read_register(low_at)
+            again = self.transport.read_register(high_at)
             if again == high:
                 return high << 32 | low
             high = again
+
+    def events(self) -> list[dict[Event, int]]:
+        """Events since power-on, for each channel: what became of its cycles and its normal accesses.
+
+        Counters are read one after the other while time goes on.
+        """
+
+        def count(channel: int, event: Event) -> int:
+            low = event_counter(channel, event)
+            return self._wide(low, low + 4)
+
+        return [{event: count(channel, event) for event in Event} for channel in range(self.info.channels)]
 
     def command_counts(self) -> dict[str, int]:
         """Commands issued since power-on by name, summed over the channels; 32-bit counters, NOP left out."""

@@ -18,7 +18,7 @@ from pim_model.spec.config import Config
 from pim_model.spec.errors import ErrorSource, Status
 from pim_model.spec.macro import MACRO_WORDS, tag_of
 from pim_model.spec.micro import MicroOp
-from pim_model.spec.registers import Control, Irq, Reg, StatusBit
+from pim_model.spec.registers import Control, Event, Irq, Reg, StatusBit
 from pim_model.spec.timing import TIMINGS
 from pim_model.storage import Storage
 from pim_model.trace import Entry
@@ -96,8 +96,11 @@ class Device:
         """Read a 32-bit register, without side effects; :class:`BusError` outside the map."""
         reg, index = self._register(offset, write=False)
         if reg is Reg.COMMANDS:
-            channel, op = divmod(index, registers.COMMAND_STRIDE // 4)
+            channel, op = divmod(index, registers.COUNTER_STRIDE // 4)
             return int(self.commands[channel, op]) & _WORD
+        if reg is Reg.EVENTS:
+            channel, word = divmod(index, registers.COUNTER_STRIDE // 4)
+            return self._event(channel, Event(word // 2)) >> 32 * (word % 2) & _WORD
         if reg is Reg.MACRO_WORD0:
             return self._words[index]
         if reg is Reg.ERROR_INFO:
@@ -205,6 +208,13 @@ class Device:
     def _irq_status(self) -> int:
         return (Irq.COMPLETION if self._completions else 0) | (Irq.ERROR if self._errors else 0)
 
+    def _event(self, channel: int, event: Event) -> int:
+        """Time moves in macros alone, and normal traffic is not counted: all cycles are theirs or refresh's."""
+        refresh = int(self.commands[channel, MicroOp.REFAB]) * self.config.timing.cycles("tRFCab")
+        if event is Event.REFRESH_CYCLES:
+            return refresh
+        return max(0, self.cycles - refresh) if event is Event.PIM_CYCLES else 0
+
     def _push(self) -> None:
         item = _Queued(tuple(self._words), self.cycles)
         if len(self._queue) < self.config.macro_queue:
@@ -231,9 +241,10 @@ class Device:
                 return Reg.MACRO_WORD0, (offset - Reg.MACRO_WORD0) // 4
             if Reg.ERROR_INFO <= offset < Reg.ERROR_INFO + 4 * len(ErrorSource):
                 return Reg.ERROR_INFO, (offset - Reg.ERROR_INFO) // 4
-            channel, place = divmod(offset - Reg.COMMANDS, registers.COMMAND_STRIDE)
-            if 0 <= channel < self.config.geometry.channels and place // 4 <= max(MicroOp):
-                return Reg.COMMANDS, (offset - Reg.COMMANDS) // 4
+            for block, last in ((Reg.COMMANDS, 4 * max(MicroOp)), (Reg.EVENTS, 8 * max(Event) + 4)):
+                channel, place = divmod(offset - block, registers.COUNTER_STRIDE)
+                if 0 <= channel < self.config.geometry.channels and place <= last:
+                    return block, (offset - block) // 4
             if offset in _BY_OFFSET:
                 return _BY_OFFSET[offset], 0
         self._raise(ErrorSource.REGISTER, (offset & 0xFFFF) | write << 16)

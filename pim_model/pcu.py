@@ -58,7 +58,7 @@ class ControlUnit:
         self._controllers = self._unit.controllers
         self.cycles = 0
         self.commands: npt.NDArray[np.int64] = np.zeros(
-            (config.geometry.channels, registers.COMMAND_STRIDE // 4), dtype=np.int64
+            (config.geometry.channels, registers.COUNTER_STRIDE // 4), dtype=np.int64
         )
         """Commands issued, by channel and op."""
         self.recording: list[Entry] | None = None

@@ -46,8 +46,8 @@ class Controller(wiring.Component):
         As in :class:`~hdl.controller.scheduler.Scheduler`.
     quiet : Out(1)
         Normal traffic has the channel.
-    requested : Out(1)
-        A normal request is here, or its data is to come.
+    requested : Out(1), queued : Out(6)
+        A normal request is here, or its data is to come; requests in the queue.
     phy : Out(PhySignature)
     """
 
@@ -67,6 +67,7 @@ class Controller(wiring.Component):
                 "refresh": In(1),
                 "quiet": Out(1),
                 "requested": Out(1),
+                "queued": Out(6),
                 "phy": Out(PhySignature()),
             }
         )
@@ -127,6 +128,7 @@ class Controller(wiring.Component):
             scheduler.results_pending.eq(results_pending != 0),
             self.quiet.eq(scheduler.quiet),
             self.requested.eq(~normal.proposal.idle),
+            self.queued.eq(normal.queued),
             self.idle.eq(~ops.o.valid),
             normal.rdata.eq(rdata),
             normal.rvalid.eq(rvalid & normal.pending),

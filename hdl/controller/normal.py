@@ -91,6 +91,8 @@ class NormalTraffic(wiring.Component):
         Data from the device, of RDs while ``pending``.
     pending : Out(1)
         Data of an RD is to come.
+    queued : Out(6)
+        Requests in the queue.
     proposal : Out(ProposalSignature)
     """
 
@@ -103,6 +105,7 @@ class NormalTraffic(wiring.Component):
                 "rvalid": In(1),
                 "rdata": In(256),
                 "pending": Out(1),
+                "queued": Out(range(ENTRIES + 1)),
                 "proposal": Out(ProposalSignature(config.geometry.banks)),
             }
         )
@@ -120,6 +123,7 @@ class NormalTraffic(wiring.Component):
             self.proposal.idle.eq(~arriving & ~queue.valid[0] & ~reorder.pending),
         ]
         self._accept(m, queue, reorder, arriving)
+        m.d.sync += self.queued.eq(self.queued + (queue.push & ~queue.covered) - queue.remove.any())
         able = Signal(ENTRIES)
         m.d.comb += able.eq(queue.valid & ~queue.blocked)
         self._choose(m, queue, able, self._direction(m, queue, able))

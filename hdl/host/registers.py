@@ -13,7 +13,7 @@ from pim_model.spec.config import Config
 from pim_model.spec.errors import ErrorSource
 from pim_model.spec.macro import MACRO_WORDS
 from pim_model.spec.micro import MicroOp
-from pim_model.spec.registers import Control, Reg
+from pim_model.spec.registers import Control, Event, Reg
 from pim_model.spec.timing import TIMINGS
 
 from .axi import Axi4LiteSignature
@@ -51,8 +51,8 @@ class RegisterFile(wiring.Component):
         A macro completes with another status than OK; the watchdog has run out. Likewise.
     now : Out(64)
         Controller cycles since power-on.
-    count_channel, count_op : Out, count : In(32)
-        Read port of the command counters, one cycle.
+    count_channel, count_op, count_event : Out, count : In(32), event_count : In(64)
+        Read port of the command and event counters, one cycle.
     """
 
     def __init__(self, config: Config):
@@ -77,7 +77,9 @@ class RegisterFile(wiring.Component):
                 "now": Out(64),
                 "count_channel": Out(index_range(config.geometry.channels)),
                 "count_op": Out(5),
+                "count_event": Out(4),
                 "count": In(32),
+                "event_count": In(64),
             }
         )
 
@@ -189,31 +191,34 @@ class RegisterFile(wiring.Component):
             with m.Default():
                 m.d.comb += bridge.read_absent.eq(1)
 
-        # --- command counters
-        stride = spec.COMMAND_STRIDE.bit_length() - 1
+        # --- counters
+        stride = spec.COUNTER_STRIDE.bit_length() - 1
         m.d.comb += [
             self.count_channel.eq(bridge.read_offset[stride:]),
             self.count_op.eq(bridge.read_offset[2:stride]),
+            self.count_event.eq(bridge.read_offset[3:stride]),
         ]
-        with m.If(_is_counter(offset, geometry.channels)):
+        with m.If(_is_counter(offset, Reg.COMMANDS, 4 * max(MicroOp), geometry.channels)):
             m.d.comb += [bridge.read_value.eq(self.count), bridge.read_absent.eq(0)]
-        write_known = [int(r.reg) for r in spec.REGISTERS if r.reg is not Reg.COMMANDS]
+        with m.If(_is_counter(offset, Reg.EVENTS, 8 * max(Event) + 4, geometry.channels)):
+            m.d.comb += [bridge.read_value.eq(self.event_count.word_select(offset[2], 32))]
+            m.d.comb += bridge.read_absent.eq(0)
+        write_known = [int(r.reg) for r in spec.REGISTERS if r.reg not in (Reg.COMMANDS, Reg.EVENTS)]
         write_known += [spec.macro_word(i) for i in range(MACRO_WORDS)]
         write_known += [spec.error_info(source) for source in ErrorSource]
         with m.Switch(bridge.write_offset):
             with m.Case(*sorted(set(write_known))):
                 m.d.comb += bridge.write_absent.eq(0)
             with m.Default():
-                m.d.comb += bridge.write_absent.eq(~_is_counter(bridge.write_offset, geometry.channels))
+                m.d.comb += bridge.write_absent.eq(
+                    ~_is_counter(bridge.write_offset, Reg.COMMANDS, 4 * max(MicroOp), geometry.channels)
+                    & ~_is_counter(bridge.write_offset, Reg.EVENTS, 8 * max(Event) + 4, geometry.channels)
+                )
         return m
 
 
-def _is_counter(offset, channels: int):
-    """Whether ``offset`` names a command counter that is there."""
-    index = offset - Reg.COMMANDS
-    op = index[2 : spec.COMMAND_STRIDE.bit_length() - 1]
-    return (
-        (offset >= Reg.COMMANDS)
-        & (offset < Reg.COMMANDS + spec.COMMAND_STRIDE * channels)
-        & (op <= max(MicroOp))
-    )
+def _is_counter(offset, first: Reg, last: int, channels: int):
+    """Whether ``offset`` names a counter of the channels: those of one from ``first`` on, the last at ``last``."""
+    stride = spec.COUNTER_STRIDE
+    within = offset[: stride.bit_length() - 1]
+    return (offset >= first) & (offset < first + stride * channels) & (within[2:] <= last // 4)

@@ -18,6 +18,7 @@ from pim_model.numerics.bf16 import f32_to_bf16
 from pim_model.replay import replay
 from pim_model.spec.config import Config
 from pim_model.spec.geometry import LANES
+from pim_model.spec.registers import Event
 
 __all__ = ["Operands", "Product", "measure_product"]
 
@@ -58,6 +59,8 @@ class Product:
     ns: float
     bytes_per_second: float
     commands: dict[str, int]
+    events: dict[str, int]
+    """Of :class:`~pim_model.spec.registers.Event`, summed over the channels."""
     seconds: float
     excess_cycles: int | None
     """How much later the last command stands than the timing rules ask, in the same order; None if not asked for."""
@@ -93,11 +96,17 @@ def measure_product(
     recorder = transport if excess and isinstance(transport, RecordingTransport) else None
     if recorder is not None:
         recorder.record(_commands(config, operands))
-    counts = driver.command_counts()
+    counts, events = driver.command_counts(), driver.events()
     began, start = time.perf_counter(), driver.cycles()
     result = pim.linear(matrix, operands.x, operands.activation)
     cycles, seconds = driver.cycles() - start, time.perf_counter() - began
     commands = commands_since(counts, driver.command_counts())
+    happened = {
+        event.name: sum(
+            after[event] - before[event] for before, after in zip(events, driver.events(), strict=True)
+        )
+        for event in Event
+    }
     golden = golden_linear(numerics, operands.weights, operands.x, operands.bias, operands.activation)
     exact = fp32_linear(operands.weights, operands.x, operands.bias, operands.activation)
     ns = cycles * config.timing.cycle_ns
@@ -111,6 +120,7 @@ def measure_product(
         ns=ns,
         bytes_per_second=operands.weights.nbytes * len(operands.x) / ns * 1e9 if ns else 0.0,
         commands=commands,
+        events=happened,
         seconds=seconds,
         excess_cycles=None if recorder is None else replay(config, recorder.recorded()).excess_cycles,
     )

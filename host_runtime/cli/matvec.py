@@ -17,6 +17,7 @@ from pim_model.mapping.layout import rows_needed
 from pim_model.numerics.activation import TABLE_ENTRIES
 from pim_model.spec.config import Config, config
 from pim_model.spec.macro import COLUMNS_BITS, ROWS_BITS
+from pim_model.spec.registers import Event
 
 __all__ = ["matvec"]
 
@@ -99,12 +100,25 @@ def matvec(
             "effective bandwidth": quantity(product.bytes_per_second, "B/s"),
             "commands": ", ".join(f"{name} {count}" for name, count in product.commands.items())
             or "none counted",
+            "channels' cycles": _cycles(product.events),
             **({"later than the rules ask": f"{product.excess_cycles} cycles"} if excess else {}),
             "wall time": f"{product.seconds:.3f} s",
         },
     )
     output.write_json(request | asdict(product))
     return 1 if product.mismatches or product.violations else 0
+
+
+def _cycles(events: dict[str, int]) -> str:
+    """What the channels did with their cycles, in parts of all."""
+    texts = {
+        Event.PIM_CYCLES: "macros",
+        Event.REFRESH_CYCLES: "refresh",
+        Event.BUSY_CYCLES: "normal traffic",
+        Event.IDLE_CYCLES: "idle",
+    }
+    total = sum(events[event.name] for event in texts) or 1
+    return ", ".join(f"{text} {events[event.name] / total:.1%}" for event, text in texts.items())
 
 
 HOST_BYTES = 10

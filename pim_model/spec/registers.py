@@ -60,6 +60,7 @@ class Reg(IntEnum):
     COMPLETION_POP = 0x0C8
     ERROR_INFO = 0x100
     COMMANDS = 0x1000
+    EVENTS = 0x3000
 
 
 class Control(IntFlag):
@@ -96,8 +97,36 @@ class Irq(IntFlag):
 COMPLETION_VALID = 1 << 31
 """Bit of ``COMPLETION``: it holds a completion; tag in bits 15-0, status in bits 23-16."""
 
-COMMAND_STRIDE = 0x80
-"""Bytes from one channel's command counters to the next; the counter of op n is register n of the channel."""
+COUNTER_STRIDE = 0x80
+"""Bytes from one channel's counters of a kind to the next. The counter of op n is the channel's register n; event n has
+its low word at 8 n, its high word at 8 n + 4."""
+
+
+class Event(IntEnum):
+    """What each channel counts beside its commands, in 64 bits, since power-on.
+
+    Every cycle is one of PIM, REFRESH, BUSY and IDLE, so these four add up to the cycles; every normal access to the
+    device is one of ROW_HIT, ROW_MISS and ROW_CONFLICT. A read that a queued write answered is none.
+    """
+
+    ROW_HIT = 0
+    """Its row was open, and not for its sake."""
+    ROW_MISS = 1
+    """Its row was opened for it in a closed bank."""
+    ROW_CONFLICT = 2
+    """Another row was closed for it before."""
+    PIM_CYCLES = 3
+    """A macro has the channel, or it is being cleared for one."""
+    REFRESH_CYCLES = 4
+    """An all-bank refresh runs (tRFCab), whoever has the channel."""
+    BUSY_CYCLES = 5
+    """Normal requests are queued, or their data is to come."""
+    IDLE_CYCLES = 6
+    """None of these."""
+    BLOCKED_CYCLES = 7
+    """A normal request waits at the channel that a macro has or wants."""
+    OCCUPANCY = 8
+    """Queued normal requests, added up cycle by cycle: divided by cycles, the mean queue length."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +170,11 @@ REGISTERS: tuple[Register, ...] = (
     Register(
         Reg.COMMANDS, Access.RO, "commands issued, by channel (stride 0x80) and micro command (stride 4)"
     ),
+    Register(
+        Reg.EVENTS,
+        Access.RO,
+        "events by channel (stride 0x80) and kind (stride 8), low word first; see Event",
+    ),
 )
 
 
@@ -156,4 +190,9 @@ def error_info(source: ErrorSource) -> int:
 
 def command_counter(channel: int, op: MicroOp) -> int:
     """Offset of a channel's counter of one micro command."""
-    return Reg.COMMANDS + COMMAND_STRIDE * channel + 4 * op
+    return Reg.COMMANDS + COUNTER_STRIDE * channel + 4 * op
+
+
+def event_counter(channel: int, event: Event) -> int:
+    """Offset of the low word of a channel's counter of one event; the high word follows."""
+    return Reg.EVENTS + COUNTER_STRIDE * channel + 8 * event

@@ -16,10 +16,18 @@ from pim_model.channel import Channel
 from pim_model.device import Device
 from pim_model.spec.macro import tag_of
 from pim_model.spec.micro import MicroOp
-from pim_model.spec.registers import COMPLETION_VALID, Irq, Reg, command_counter, macro_word
+from pim_model.spec.registers import (
+    COMPLETION_VALID,
+    Event,
+    Irq,
+    Reg,
+    command_counter,
+    event_counter,
+    macro_word,
+)
 from pim_model.storage import Storage
 from sim.bench.harness import Harness, pauses
-from sim.bench.responder import AimResponder, respond
+from sim.bench.responder import AimResponder, Issued, respond
 from sim.bench.workload import fill_memory
 
 __all__ = ["TopBench"]
@@ -173,6 +181,42 @@ class TopBench(Harness):
                 assert count == channel.counts[op], (
                     f"channel {index}, {op.name}: {count}, not {channel.counts[op]}"
                 )
+            await self._check_events(index, channel)
+
+    async def _check_events(self, index: int, channel: AimResponder) -> None:
+        """The sorts of cycles add up to the cycles, and the sorts of accesses are what the commands say."""
+        at_least = await self.read_register(Reg.CYCLES_LOW)
+        events = {event: await self.read_register(event_counter(index, event)) for event in Event}
+        at_most = await self.read_register(Reg.CYCLES_LOW)
+        sorts = (Event.PIM_CYCLES, Event.REFRESH_CYCLES, Event.BUSY_CYCLES, Event.IDLE_CYCLES)
+        assert at_least <= sum(events[event] for event in sorts) <= at_most, f"channel {index}: {events}"
+        recovery = self.config.timing.cycles("tRFCab")
+        assert events[Event.REFRESH_CYCLES] == channel.counts[MicroOp.REFAB] * recovery
+        if (
+            not channel.counts[MicroOp.WRBK] + channel.counts[MicroOp.EWMUL]
+        ):  # no program, whose accesses do not count
+            found = {event: events[event] for event in (Event.ROW_HIT, Event.ROW_MISS, Event.ROW_CONFLICT)}
+            assert found == row_outcomes(channel.log), f"channel {index}"
+
+
+def row_outcomes(log: list[Issued]) -> dict[Event, int]:
+    """What each normal access of a command trace was: looks back in its bank's commands, from the access on."""
+    outcomes = dict.fromkeys((Event.ROW_HIT, Event.ROW_MISS, Event.ROW_CONFLICT), 0)
+    history: dict[int, list[MicroOp]] = {}
+    for _, _, micro in log:
+        if micro.op is MicroOp.PREA:
+            history.clear()
+        elif micro.op in (MicroOp.ACT, MicroOp.PRE, MicroOp.RD, MicroOp.WR):
+            before = history.setdefault(micro.bank, [])
+            if micro.op in (MicroOp.RD, MicroOp.WR):
+                if before[-1] is not MicroOp.ACT:
+                    outcomes[Event.ROW_HIT] += 1
+                elif MicroOp.PRE in before[-2:-1]:
+                    outcomes[Event.ROW_CONFLICT] += 1
+                else:
+                    outcomes[Event.ROW_MISS] += 1
+            before.append(micro.op)
+    return outcomes
 
 
 WRAP, FIXED = AxiBurstType.WRAP, AxiBurstType.FIXED

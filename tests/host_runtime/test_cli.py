@@ -21,7 +21,7 @@ from pim_model.spec.timing import TIMINGS
 
 MATVEC_KEYS = {
     "rows", "cols", "batch", "backend", "config", "timing", "numerics", "mismatches", "max_ulp_vs_fp32", "violations",
-    "cycles", "ns", "bytes_per_second", "commands", "seconds",
+    "cycles", "ns", "bytes_per_second", "commands", "events", "seconds",
 }  # fmt: skip
 PPL_KEYS = {
     "backend", "predictions", "perplexity", "seconds", "predictions_per_second", "macros", "cycles", "violations",

@@ -12,7 +12,16 @@ from pim_model.spec.errors import Status, Violation
 from pim_model.spec.geometry import TABLE_ROWS
 from pim_model.spec.macro import MatVec, decode
 from pim_model.spec.micro import MicroOp
-from pim_model.spec.registers import Control, Irq, Reg, StatusBit, command_counter, macro_word
+from pim_model.spec.registers import (
+    Control,
+    Event,
+    Irq,
+    Reg,
+    StatusBit,
+    command_counter,
+    event_counter,
+    macro_word,
+)
 from pim_model.spec.timing import POSTPONED, TIMINGS, timing
 from pim_model.spec.timing_rules import RULES
 
@@ -234,6 +243,7 @@ OFFSETS = {
     "COMPLETION_POP": 0x0C8,
     "ERROR_INFO": 0x100,
     "COMMANDS": 0x1000,
+    "EVENTS": 0x3000,
 }
 
 
@@ -242,6 +252,8 @@ def test_register_offsets() -> None:
     assert macro_word(7) == 0x09C
     assert command_counter(0, MicroOp.MACAB) == 0x104C
     assert command_counter(7, MicroOp.ACT) == 0x1384
+    assert event_counter(0, Event.ROW_MISS) == 0x3008
+    assert event_counter(7, Event.OCCUPANCY) == 0x33C0
 
 
 def test_register_bits() -> None:

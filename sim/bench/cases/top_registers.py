@@ -10,8 +10,18 @@ from cocotbext.axi import AxiResp
 
 from pim_model.spec import registers as spec
 from pim_model.spec.errors import ErrorSource
+from pim_model.spec.macro import MACRO_WORDS
 from pim_model.spec.micro import MicroOp
-from pim_model.spec.registers import Access, Control, Reg, command_counter, error_info, macro_word
+from pim_model.spec.registers import (
+    Access,
+    Control,
+    Event,
+    Reg,
+    command_counter,
+    error_info,
+    event_counter,
+    macro_word,
+)
 from sim.bench.top_bench import TopBench
 
 _TIME = (Reg.CYCLES_LOW, Reg.CYCLES_HIGH)
@@ -19,11 +29,13 @@ _TIME = (Reg.CYCLES_LOW, Reg.CYCLES_HIGH)
 
 def _offsets(bench: TopBench) -> dict[int, Access]:
     """Every register that is there, by offset."""
-    found = {int(row.reg): row.access for row in spec.REGISTERS if row.reg is not Reg.COMMANDS}
+    blocks = (Reg.COMMANDS, Reg.EVENTS)
+    found = {int(row.reg): row.access for row in spec.REGISTERS if row.reg not in blocks}
     found |= {error_info(source): Access.RO for source in ErrorSource}
-    found |= {macro_word(index): Access.RW for index in range(spec.COMMAND_STRIDE // 16)}
+    found |= {macro_word(index): Access.RW for index in range(MACRO_WORDS)}
     for channel in range(bench.config.geometry.channels):
         found |= {command_counter(channel, op): Access.RO for op in MicroOp}
+        found |= {event_counter(channel, event) + word: Access.RO for event in Event for word in (0, 4)}
     return found
 
 
@@ -33,11 +45,11 @@ async def reset_values(dut: Any) -> None:
     bench = TopBench(dut)
     await bench.begin()
     for offset in sorted(_offsets(bench)):
-        if offset in _TIME or offset == command_counter(0, MicroOp.REFAB):
+        if offset in _TIME or offset == command_counter(0, MicroOp.REFAB) or offset >= Reg.EVENTS:
             continue
         value = await bench.read_register(offset)
         if offset >= Reg.COMMANDS:
-            op = MicroOp(offset % spec.COMMAND_STRIDE // 4)
+            op = MicroOp(offset % spec.COUNTER_STRIDE // 4)
             assert value == 0 or op in (MicroOp.REFAB, MicroOp.PREA), f"{offset:#x}"
         else:
             assert value == bench.golden.read_register(offset), f"{offset:#x}: {value:#x}"
@@ -53,7 +65,8 @@ async def access_rules(dut: Any) -> None:
     await bench.write_register(Reg.CONTROL, 0)
     await bench.idle(300)
     for offset, access in sorted(_offsets(bench).items()):
-        if offset in _TIME or offset in (Reg.CONTROL, Reg.MACRO_PUSH, Reg.COMPLETION_POP):
+        moves = offset in _TIME or offset >= Reg.EVENTS
+        if moves or offset in (Reg.CONTROL, Reg.MACRO_PUSH, Reg.COMPLETION_POP):
             continue
         before = await bench.read_register(offset)
         value = rng.getrandbits(32)
@@ -92,6 +105,8 @@ async def absent_offsets(dut: Any) -> None:
         0xFFFC,
         command_counter(0, max(MicroOp)) + 4,
         command_counter(1, max(MicroOp)) + 24,
+        event_counter(0, max(Event)) + 8,
+        event_counter(bench.config.geometry.channels, Event.ROW_HIT),
     ]
     for offset in holes:
         assert await bench.try_read(offset) == (0, AxiResp.SLVERR), f"read of {offset:#x}"
