@@ -1,9 +1,9 @@
 """The AXI4 data window: the host's view of the whole memory and of the activation buffer.
 
-The same bytes that PIM computes on: a write that has been answered is seen by every macro pushed after it.
+The same bytes that PIM computes on: a write that has been answered is seen by every read and every macro after it.
 """
 
-from amaranth import Array, Module, Mux, Signal, Value
+from amaranth import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,9 +13,12 @@ from pim_model.spec.config import Config
 
 from .axi import Axi4Signature, Burst, Resp
 
-__all__ = ["DataWindow"]
+__all__ = ["BURSTS", "DataWindow"]
 
-_READS = 32
+BURSTS = 8
+"""Bursts of each direction that wait for their turn, the one being served included; write answers that wait."""
+
+_READS = 64
 """Read beats under way."""
 
 _BUFFER_READS = 4
@@ -24,13 +27,17 @@ _BUFFER_READS = 4
 _FULL_SIZE = 5
 """AxSIZE of 32 bytes."""
 
+_PAGE_BITS = 12 - _FULL_SIZE
+"""Address bits of a word inside the 4 KB that a burst may not leave."""
+
 
 class DataWindow(wiring.Component):
-    """AXI4 subordinate: one write burst and one read burst at a time, a beat a cycle, data in order.
+    """AXI4 subordinate: up to :data:`BURSTS` bursts of each direction at a time, served and answered in order.
 
-    INCR bursts of 32-byte beats, any length and any start address; the first beat of an unaligned burst is the word
-    that holds it. Other burst types and sizes get SLVERR, addresses outside memory and buffer DECERR, beat by beat
-    for reads, once for writes; what is refused is not written.
+    A beat a cycle, from one burst to the next as inside a burst. INCR bursts of 32-byte beats, of any start address and
+    of any length that stays within 4 KB; the first beat of an unaligned burst is the word that holds it. Other bursts
+    get SLVERR, addresses outside memory and buffer DECERR, beat by beat for reads, once for writes; what is refused is
+    not written.
 
     Members
     -------
@@ -58,114 +65,120 @@ class DataWindow(wiring.Component):
             }
         )
 
-    def _place(self, address):
-        """Fields of a beat's address: (in memory, in buffer, row, channel, bank, column)."""
+    def _bursts(self, m, name: str):
+        """The queue of one direction's bursts; its head is the one being served."""
+        address, length, size, kind, identifier, valid, ready = (
+            getattr(self.bus, name + field)
+            for field in ("addr", "len", "size", "burst", "id", "valid", "ready")
+        )
+        layout = data.StructLayout({"word": len(address) - _FULL_SIZE, "length": 8, "id": 4, "legal": 1})
+        m.submodules[name] = bursts = StreamFifo(layout, BURSTS)
+        word = address[_FULL_SIZE:]
+        m.d.comb += [
+            bursts.i.p.word.eq(word),
+            bursts.i.p.length.eq(length),
+            bursts.i.p.id.eq(identifier),
+            bursts.i.p.legal.eq(
+                (size == _FULL_SIZE) & (kind == Burst.INCR) & (word[:_PAGE_BITS] + length < 1 << _PAGE_BITS)
+            ),
+            bursts.i.valid.eq(valid),
+            ready.eq(bursts.i.ready),
+        ]
+        return bursts
+
+    def _place(self, word):
+        """Fields of a beat's word address: (in memory, in buffer, row, channel, bank, column)."""
         config, geometry = self._config, self._config.geometry
-        top = config.window_bits - 1
-        inside = address[:top]
-        legal = ~address[top + 1]
-        position = 5
+        inside, upper = word[:-1], word[-1]
+        position = 0
         fields = []
         for bits in (geometry.column_bits, geometry.bank_bits, geometry.channel_bits, geometry.row_bits):
             fields.append(inside[position : position + bits])
             position += bits
         column, bank, channel, row = fields
-        memory = legal & ~address[top] & (inside < geometry.memory_bytes)
-        buffer = legal & address[top] & (inside < config.buffer_bytes)
+        memory = ~upper & (inside < geometry.memory_bytes >> _FULL_SIZE)
+        buffer = upper & (inside < config.buffer_words)
         return memory, buffer, row, channel, bank, column
 
     def elaborate(self, platform):
         m = Module()
         config, bus = self._config, self.bus
         channels = config.geometry.channels
-        address_shape = config.window_bits + 1  # a burst may run over the end of the window
         request = Signal(Request)
         target = Signal(index_range(channels))
         want_write, want_read = Signal(), Signal()  # a beat for the memory waits for its channel
         write_granted, read_granted = Signal(), Signal()
 
-        def well_formed(size, burst):
-            return (size == _FULL_SIZE) & (burst == Burst.INCR)
+        def beat_of(bursts, served):
+            """Word address of the beat being served, and its number in its burst."""
+            number = Signal(8)
+            word = Signal(config.window_bits - _FULL_SIZE)
+            head = bursts.o.p
+            m.d.comb += word.eq(Cat((head.word + number)[:_PAGE_BITS], head.word[_PAGE_BITS:]))
+            with m.If(served):
+                m.d.sync += number.eq(Mux(bursts.o.ready, 0, number + 1))
+            return word, number
 
-        # --- write bursts
-        write_address, write_ok = Signal(address_shape), Signal()
-        memory, buffer, row, channel, bank, column = self._place(write_address)
-        w_memory, w_buffer, w_channel = memory & write_ok, buffer & write_ok, channel
+        # --- writes
+        writes = self._bursts(m, "aw")
+        m.submodules.answers = answers = StreamFifo(data.StructLayout({"id": 4, "resp": 2}), BURSTS)
+        written = Signal()
+        write_word, _ = beat_of(writes, written)
+        memory, buffer, row, channel, bank, column = self._place(write_word)
+        head = writes.o.p
+        w_memory, w_buffer, w_channel = memory & head.legal, buffer & head.legal, channel
         write_request = {"row": row, "bank": bank, "column": column}
-        accepted = Signal()
-        with m.FSM(name="write"):
-            with m.State("ADDRESS"):
-                m.d.comb += bus.awready.eq(1)
-                m.d.sync += [
-                    write_address.eq(bus.awaddr),
-                    write_ok.eq(well_formed(bus.awsize, bus.awburst)),
-                    bus.bid.eq(bus.awid),
-                    bus.bresp.eq(Mux(well_formed(bus.awsize, bus.awburst), Resp.OKAY, Resp.SLVERR)),
-                ]
-                with m.If(bus.awvalid):
-                    m.next = "DATA"
-            with m.State("DATA"):
-                m.d.comb += [
-                    want_write.eq(bus.wvalid & w_memory),
-                    self.buffer_write.eq(bus.wvalid & w_buffer),
-                    accepted.eq(Mux(w_memory, write_granted, Mux(w_buffer, self.buffer_write_ready, 1))),
-                    bus.wready.eq(accepted),
-                ]
-                with m.If(bus.wvalid & accepted):
-                    m.d.sync += write_address.eq((write_address[5:] + 1) << 5)
-                    with m.If(write_ok & ~w_memory & ~w_buffer):
-                        m.d.sync += bus.bresp.eq(Resp.DECERR)
-                    with m.If(bus.wlast):
-                        m.next = "ANSWER"
-            with m.State("ANSWER"):
-                m.d.comb += bus.bvalid.eq(1)
-                with m.If(bus.bready):
-                    m.next = "ADDRESS"
-        m.d.comb += [self.buffer_write_data.eq(bus.wdata), self.buffer_write_mask.eq(bus.wstrb)]
+        offered = bus.wvalid & writes.o.valid & answers.i.ready
+        missed, missing = Signal(), ~memory & ~buffer  # beats before this one; this one
+        want_buffer_write = offered & w_buffer
+        m.d.comb += [
+            want_write.eq(offered & w_memory),
+            written.eq(
+                offered
+                & Mux(w_memory, write_granted, Mux(w_buffer, self.buffer_write & self.buffer_write_ready, 1))
+            ),
+            bus.wready.eq(written),
+            writes.o.ready.eq(written & bus.wlast),
+            answers.i.valid.eq(writes.o.ready),
+            answers.i.p.id.eq(head.id),
+            answers.i.p.resp.eq(Mux(~head.legal, Resp.SLVERR, Mux(missed | missing, Resp.DECERR, Resp.OKAY))),
+            Cat(bus.bid, bus.bresp).eq(answers.o.p),
+            bus.bvalid.eq(answers.o.valid),
+            answers.o.ready.eq(bus.bready),
+            self.buffer_write_data.eq(bus.wdata),
+            self.buffer_write_mask.eq(bus.wstrb),
+        ]
+        with m.If(written):
+            m.d.sync += missed.eq((missed | missing) & ~bus.wlast)
 
-        # --- read bursts: issue
+        # --- reads: issue
         beat = data.StructLayout({"memory": 1, "buffer": 1, "channel": 5, "last": 1, "id": 4, "resp": 2})
+        reads = self._bursts(m, "ar")
         m.submodules.order = order = StreamFifo(beat, _READS)
         m.submodules.buffered = buffered = StreamFifo(256, _BUFFER_READS)
-        read_address, read_ok, left, read_id = Signal(address_shape), Signal(), Signal(8), Signal(4)
-        memory, buffer, row, channel, bank, column = self._place(read_address)
-        r_memory, r_buffer, r_channel = memory & read_ok, buffer & read_ok, channel
+        issued = Signal()
+        read_word, number = beat_of(reads, issued)
+        memory, buffer, row, channel, bank, column = self._place(read_word)
+        head = reads.o.p
+        r_memory, r_buffer, r_channel = memory & head.legal, buffer & head.legal, channel
         read_request = {"row": row, "bank": bank, "column": column}
         buffer_taken = Signal(range(_BUFFER_READS + 1))
-        issued = Signal()
-        with m.FSM(name="read"):
-            with m.State("ADDRESS"):
-                m.d.comb += bus.arready.eq(1)
-                m.d.sync += [
-                    read_address.eq(bus.araddr),
-                    read_ok.eq(well_formed(bus.arsize, bus.arburst)),
-                    left.eq(bus.arlen),
-                    read_id.eq(bus.arid),
-                ]
-                with m.If(bus.arvalid):
-                    m.next = "ISSUE"
-            with m.State("ISSUE"):
-                buffer_free = (buffer_taken != _BUFFER_READS) & ~self.buffer_write
-                m.d.comb += [
-                    want_read.eq(r_memory & order.i.ready),
-                    issued.eq(order.i.ready & Mux(r_memory, read_granted, Mux(r_buffer, buffer_free, 1))),
-                    order.i.valid.eq(issued),
-                    self.buffer_read.eq(issued & r_buffer),
-                ]
-                with m.If(issued):
-                    m.d.sync += [read_address.eq((read_address[5:] + 1) << 5), left.eq(left - 1)]
-                    with m.If(left == 0):
-                        m.next = "ADDRESS"
+        offered = reads.o.valid & order.i.ready
+        want_buffer_read = offered & r_buffer & (buffer_taken != _BUFFER_READS)
         m.d.comb += [
+            want_read.eq(offered & r_memory),
+            issued.eq(offered & Mux(r_memory, read_granted, Mux(r_buffer, self.buffer_read, 1))),
+            reads.o.ready.eq(issued & order.i.p.last),
+            order.i.valid.eq(issued),
             order.i.p.memory.eq(r_memory),
             order.i.p.buffer.eq(r_buffer),
             order.i.p.channel.eq(r_channel),
-            order.i.p.last.eq(left == 0),
-            order.i.p.id.eq(read_id),
-            order.i.p.resp.eq(Mux(r_memory | r_buffer, Resp.OKAY, Mux(read_ok, Resp.DECERR, Resp.SLVERR))),
+            order.i.p.last.eq(number == head.length),
+            order.i.p.id.eq(head.id),
+            order.i.p.resp.eq(Mux(~head.legal, Resp.SLVERR, Mux(memory | buffer, Resp.OKAY, Resp.DECERR))),
         ]
 
-        # --- one port to the channels, reads and writes in turn; one address for the buffer, writes first
+        # --- one port to the channels and one address for the buffer: reads and writes in turn
         write_next, chosen, stalled = Signal(), Signal(), Signal()
         choose_write = Mux(
             stalled, chosen, want_write & (write_next | ~want_read)
@@ -186,8 +199,13 @@ class DataWindow(wiring.Component):
                 Value.cast(self.requests[i].p).eq(Value.cast(request)),
                 self.requests[i].valid.eq((want_write | want_read) & (target == i)),
             ]
-        top = config.window_bits - 1
-        m.d.comb += self.buffer_address.eq(Mux(self.buffer_write, write_address[5:top], read_address[5:top]))
+        wrote = Signal()
+        m.d.sync += wrote.eq(self.buffer_write)
+        m.d.comb += [
+            self.buffer_write.eq(want_buffer_write & ~(want_buffer_read & wrote)),
+            self.buffer_read.eq(want_buffer_read & ~self.buffer_write),
+            self.buffer_address.eq(Mux(self.buffer_write, write_word[:-1], read_word[:-1])),
+        ]
 
         # --- read data, in order
         returned = Signal()

@@ -26,6 +26,7 @@ from pim_model.spec.registers import (
     macro_word,
 )
 from pim_model.storage import Storage
+from sim.bench.bursts import BurstMaster
 from sim.bench.harness import Harness, pauses
 from sim.bench.responder import AimResponder, Issued, respond
 from sim.bench.workload import fill_memory
@@ -57,14 +58,22 @@ class TopBench(Harness):
         self.due: deque[tuple[int, int]] = deque()
         """(tag, status) of the completions that have to come."""
 
-    async def begin(self, *, flow: bool = True) -> None:
-        """Reset, connect masters and responders. ``flow``: random pauses on every channel of both buses."""
+    async def begin(self, *, flow: bool = True, bursts: bool = False) -> None:
+        """Reset, connect masters and responders.
+
+        ``flow``: random pauses on every channel of both buses. ``bursts``: no transfers on the data window but single
+        bursts, through :attr:`bursts`.
+        """
         await self.start()
         logging.getLogger("cocotb.top").setLevel(logging.WARNING)
-        self.mem = AxiMaster(AxiBus.from_prefix(self.dut, "mem_"), self.dut.clk, self.dut.rst)
+        if bursts:
+            self.bursts = BurstMaster(self, flow=flow)
+        else:
+            self.mem = AxiMaster(AxiBus.from_prefix(self.dut, "mem_"), self.dut.clk, self.dut.rst)
         self.regs = AxiLiteMaster(AxiLiteBus.from_prefix(self.dut, "regs_"), self.dut.clk, self.dut.rst)
         if flow:
-            for name, master in (("mem", self.mem), ("regs", self.regs)):
+            masters = {"regs": self.regs} if bursts else {"mem": self.mem, "regs": self.regs}
+            for name, master in masters.items():
                 for side, channels in zip((master.write_if, master.read_if), _LITE, strict=True):
                     for channel in channels:
                         generator = pauses(self.rng(f"pauses {name} {channel}"))

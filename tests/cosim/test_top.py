@@ -14,6 +14,21 @@ def test_memory(test: str, bench: Bench) -> None:
     bench("top", "top_memory", test)
 
 
+@pytest.mark.parametrize(
+    "test",
+    [
+        "no_bubbles",
+        "buffer_takes_turns",
+        "answers_wait",
+        "addresses_wait",
+        "four_kilobytes",
+        "random_bursts",
+    ],
+)
+def test_bursts(test: str, bench: Bench) -> None:
+    bench("top", "top_bursts", test)
+
+
 @pytest.mark.parametrize("test", ["reset_values", "access_rules", "absent_offsets", "partial_writes"])
 def test_registers(test: str, bench: Bench) -> None:
     bench("top", "top_registers", test)
