@@ -16,6 +16,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from pim_model.spec.config import Config
+from pim_model.spec.errors import Path
 from pim_model.spec.micro import MicroOp
 from pim_model.spec.registers import REGISTER_BITS
 
@@ -78,11 +79,16 @@ class Prototype(wiring.Component):
             registers.space.eq(pcu.space),
             registers.busy.eq(pcu.busy),
             registers.refused.eq(pcu.refused),
+            pcu.inject.eq(registers.inject),
+            pcu.distrust.eq(registers.distrust),
             registers.refused_info.eq(pcu.refused_info),
             pcu.now.eq(registers.now),
             pcu.host_read.eq(window.buffer_read),
             pcu.host_address.eq(window.buffer_address),
             window.buffer_data.eq(pcu.host_data),
+            window.buffer_bad.eq(pcu.host_bad),
+            registers.beat_refused.eq(window.refused),
+            registers.beat_refused_word.eq(window.refused_word),
             pcu.host_write.eq(window.buffer_write),
             pcu.host_write_data.eq(window.buffer_write_data),
             pcu.host_write_mask.eq(window.buffer_write_mask),
@@ -99,8 +105,8 @@ class Prototype(wiring.Component):
 
         m.submodules.watchdog = watchdog = Watchdog()
         quiet, violated, codes = Signal(channels), Signal(channels), []
-        counts, event_counts = [], []
-        works, progress = Signal(channels), Signal(channels)
+        parities, counts, event_counts = [], [], []
+        works, progress, flipped_bits = Signal(channels), Signal(channels), Signal(channels)
         for i in range(channels):
             m.submodules[f"controller{i}"] = controller = Controller(config)
             m.submodules[f"checker{i}"] = checker = Checker(config)
@@ -118,6 +124,9 @@ class Prototype(wiring.Component):
                 controller.pim_request.eq(pcu.pim_request),
                 controller.abort.eq(registers.aborting),
                 controller.refresh.eq(registers.refresh),
+                controller.inject.eq(Mux(registers.inject_channel == i, registers.inject, Path.NONE)),
+                window.bad_read[i].eq(controller.bad_read),
+                flipped_bits[i].eq(controller.parity != Path.NONE),
                 pcu.idle[i].eq(controller.idle),
                 quiet[i].eq(controller.quiet),
                 works[i].eq(controller.requested | (pcu.pim_request & ~controller.quiet)),
@@ -143,6 +152,7 @@ class Prototype(wiring.Component):
                 events.queued.eq(controller.queued),
                 events.read_event.eq(registers.count_event),
             ]
+            parities.append(controller.parity | i << 8)
             codes.append(Cat(checker.code, 0, *(i >> bit & 1 for bit in range(8)), checker.op))
             counts.append(counters.count)
             event_counts.append(events.count)
@@ -157,6 +167,11 @@ class Prototype(wiring.Component):
         for i in reversed(range(channels)):
             with m.If(violated[i]):
                 m.d.comb += registers.violation_code.eq(codes[i])
+            with m.If(flipped_bits[i]):
+                m.d.comb += registers.parity_info.eq(parities[i])
+        with m.If(pcu.parity != Path.NONE):
+            m.d.comb += registers.parity_info.eq(pcu.parity)
+        m.d.comb += registers.parity.eq(flipped_bits.any() | (pcu.parity != Path.NONE))
         channel = Signal.like(registers.count_channel)
         m.d.sync += channel.eq(registers.count_channel)
         m.d.comb += registers.count.eq(Array(counts)[channel])

@@ -76,6 +76,7 @@ class Device:
         self._words = [0] * MACRO_WORDS
         self._irq_enable = 0
         self._error_info = [0] * len(ErrorSource)
+        self._inject = 0  # kept and of no effect: there is no path here on which a bit could flip
         self._reset()
 
     def _reset(self) -> None:
@@ -122,6 +123,8 @@ class Device:
             self._start()
         elif reg is Reg.IRQ_ENABLE:
             self._irq_enable = value & (Irq.COMPLETION | Irq.ERROR)
+        elif reg is Reg.INJECT:
+            self._inject = value & 0xFF07
         elif reg is Reg.ERRORS:
             self._errors &= ~value
         elif reg is Reg.CONTROL:
@@ -285,6 +288,8 @@ class Device:
                 return self._irq_status
             case Reg.ERRORS:
                 return self._errors
+            case Reg.INJECT:
+                return self._inject
             case Reg.CYCLES_LOW:
                 return self.cycles
             case Reg.CYCLES_HIGH:
@@ -306,6 +311,9 @@ class Device:
         in_memory = max(0, min(size, memory - address)) if address >= 0 else 0
         in_buffer = size - in_memory
         start = address + in_memory
-        if address < 0 or (in_buffer and not base <= start <= base + self.config.buffer_bytes - in_buffer):
+        end = base + self.config.buffer_bytes
+        if address < 0 or (in_buffer and not base <= start <= end - in_buffer):
+            first = end if base <= start < end else start
+            self._raise(ErrorSource.WINDOW, first >> 5 & _WORD)
             raise BusError(f"{size} bytes from {address:#x} do not lie in the data window")
         return in_memory, in_buffer

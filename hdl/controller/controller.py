@@ -6,8 +6,9 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hdl.layouts import ChannelOp, RegisterStep, Request, Tile
 from hdl.phy.interface import COMMAND, PhySignature
-from hdl.stream import StreamFifo
+from hdl.stream import ProtectedFifo
 from pim_model.spec.config import Config
+from pim_model.spec.errors import Path
 from pim_model.spec.micro import MicroOp
 
 from .normal import NormalTraffic
@@ -48,6 +49,12 @@ class Controller(wiring.Component):
         Normal traffic has the channel.
     requested : Out(1), queued : Out(6)
         A normal request is here, or its data is to come; requests in the queue.
+    inject : In(3), a Path
+        Flip a bit of each word that is written there.
+    bad_read : Out(1)
+        What ``reads`` shows has a flipped bit.
+    parity : Out(3), a Path
+        A bit has flipped in what is used in this cycle; NONE otherwise.
     phy : Out(PhySignature)
     """
 
@@ -68,6 +75,9 @@ class Controller(wiring.Component):
                 "quiet": Out(1),
                 "requested": Out(1),
                 "queued": Out(6),
+                "inject": In(3),
+                "bad_read": Out(1),
+                "parity": Out(3),
                 "phy": Out(PhySignature()),
             }
         )
@@ -77,10 +87,10 @@ class Controller(wiring.Component):
         flush = ResetInserter(self.abort)
         m.submodules.scheduler = scheduler = Scheduler(self._config)
         m.submodules.normal = normal = NormalTraffic(self._config)
-        m.submodules.tiles = tiles = flush(StreamFifo(Tile, _QUEUE))
-        m.submodules.steps = steps = flush(StreamFifo(RegisterStep, _QUEUE))
-        m.submodules.ops = ops = flush(StreamFifo(ChannelOp, _QUEUE))
-        m.submodules.results = results = flush(StreamFifo(256, _RESULTS))
+        m.submodules.tiles = tiles = flush(ProtectedFifo(Tile, _QUEUE))
+        m.submodules.steps = steps = flush(ProtectedFifo(RegisterStep, _QUEUE))
+        m.submodules.ops = ops = flush(ProtectedFifo(ChannelOp, _QUEUE))
+        m.submodules.results = results = flush(ProtectedFifo(256, _RESULTS))
 
         # A macro waits for requests that were accepted before it, and holds back all others.
         m.d.comb += [
@@ -97,6 +107,24 @@ class Controller(wiring.Component):
         connect(m, ops.o, scheduler.ops)
         connect(m, normal.reads, flipped(self.reads))
         connect(m, results.o, flipped(self.results))
+
+        m.d.comb += [
+            tiles.flip.eq(self.inject == Path.COMMAND),
+            steps.flip.eq(self.inject == Path.COMMAND),
+            ops.flip.eq(self.inject == Path.COMMAND),
+            results.flip.eq(self.inject == Path.RESULT),
+            normal.flip_write.eq(self.inject == Path.WRITE),
+            self.bad_read.eq(normal.bad_read),
+            normal.flip_read.eq(self.inject == Path.READ),
+        ]
+        with m.If(tiles.bad | steps.bad | ops.bad):
+            m.d.comb += self.parity.eq(Path.COMMAND)
+        with m.Elif(results.bad):
+            m.d.comb += self.parity.eq(Path.RESULT)
+        with m.Elif(normal.bad_write):
+            m.d.comb += self.parity.eq(Path.WRITE)
+        with m.Elif(normal.bad_read):
+            m.d.comb += self.parity.eq(Path.READ)
 
         # Read data is registered on its way in, as commands are on their way out.
         rvalid, rdata = Signal(), Signal(256)

@@ -93,6 +93,10 @@ class NormalTraffic(wiring.Component):
         Data of an RD is to come.
     queued : Out(6)
         Requests in the queue.
+    flip_write, flip_read : In(1)
+        Store the data of a write, of a read with a flipped bit.
+    bad_write, bad_read : Out(1)
+        The data of a write that leaves, or the data that ``reads`` shows, are not what was stored.
     proposal : Out(ProposalSignature)
     """
 
@@ -106,6 +110,10 @@ class NormalTraffic(wiring.Component):
                 "rdata": In(256),
                 "pending": Out(1),
                 "queued": Out(range(ENTRIES + 1)),
+                "flip_write": In(1),
+                "flip_read": In(1),
+                "bad_write": Out(1),
+                "bad_read": Out(1),
                 "proposal": Out(ProposalSignature(config.geometry.banks)),
             }
         )
@@ -133,7 +141,7 @@ class NormalTraffic(wiring.Component):
         """Take a request: its data into the write memory at once, its header into the queue a cycle later."""
         proposal, request = self.proposal, self.requests.p
         m.submodules.data = words = memory.Memory(
-            shape=len(request.data) + len(request.mask), depth=WRITES, init=[]
+            shape=len(request.data) + len(request.mask) + 1, depth=WRITES, init=[]
         )
         store, fetch, forward = (
             words.write_port(),
@@ -155,7 +163,9 @@ class NormalTraffic(wiring.Component):
             taken.eq(self.requests.valid & self.requests.ready),
             reorder.accept.eq(taken & ~request.write),
             store.addr.eq(slot),
-            store.data.eq(Cat(request.data, request.mask)),
+            store.data.eq(
+                Cat(request.data, request.mask, Cat(request.data, request.mask).xor() ^ self.flip_write)
+            ),
             store.en.eq(taken & request.write),
             proposal.lookup_bank.eq(header.bank),
             proposal.lookup_row.eq(header.row),
@@ -163,14 +173,17 @@ class NormalTraffic(wiring.Component):
             queue.row_hit.eq(proposal.hit),
             queue.push.eq(arriving & moves),
             forward.addr.eq(queue.source),
-            reorder.word.eq(forward.data),
+            reorder.word.eq(forward.data[:256]),
             reorder.forwarded.eq(header.slot),
             reorder.forward.eq(queue.push & queue.covered),
+            reorder.flip.eq(self.flip_read),
+            self.bad_read.eq(reorder.bad),
+            self.bad_write.eq((writes & fetch.data.xor()) | (reorder.forward & forward.data.xor())),
             issued.eq(pick(queue.slots, queue.remove)),
             reorder.issue.eq(proposal.granted & (proposal.op == MicroOp.RD)),
             reorder.issued.eq(issued),
             fetch.addr.eq(issued),
-            Cat(proposal.data, proposal.mask).eq(fetch.data),
+            Cat(proposal.data, proposal.mask).eq(fetch.data[:-1]),
             released.eq(writes << issued[: WRITES.bit_length() - 1]),
         ]
         m.d.sync += occupied.eq((occupied | (free & store.en.replicate(WRITES))) & ~released)

@@ -1,10 +1,10 @@
 """The way back for the data of normal reads: in the order in which they were accepted, however they were served."""
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.stream import StreamFifo
+from hdl.stream import ProtectedFifo, StreamFifo
 from pim_model.spec.timing import Timing
 
 from .queue import SLOT_BITS
@@ -35,6 +35,10 @@ class ReorderBuffer(wiring.Component):
         The read with this slot has its data from a queued write. In the order of acceptance, while there is space.
     reads : Out(stream of 256)
         The data, in order.
+    flip : In(1)
+        Store data from the device with a flipped bit.
+    bad : Out(1)
+        What ``reads`` shows is not what was stored.
     """
 
     def __init__(self, timing: Timing):
@@ -54,16 +58,18 @@ class ReorderBuffer(wiring.Component):
                 "word": In(256),
                 "forward_space": Out(1),
                 "reads": Out(stream.Signature(256)),
+                "flip": In(1),
+                "bad": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = words = memory.Memory(shape=256, depth=_PLACES, init=[])
+        m.submodules.memory = words = memory.Memory(shape=257, depth=_PLACES, init=[])
         write, read = words.write_port(), words.read_port(domain="comb")
         # One RD a cycle, for the device's latency and a register in either direction.
         m.submodules.flight = flight = StreamFifo(SLOT_BITS, max(1, self._timing.cycles("RL + BL")) + 4)
-        m.submodules.bypass = bypass = StreamFifo(256, _FORWARDED)
+        m.submodules.bypass = bypass = ProtectedFifo(256, _FORWARDED)
 
         head, tail = Signal(SLOT_BITS), Signal(SLOT_BITS)
         used = Signal(range(_PLACES + 1))
@@ -80,11 +86,12 @@ class ReorderBuffer(wiring.Component):
             bypass.i.p.eq(self.word),
             bypass.i.valid.eq(self.forward),
             write.addr.eq(flight.o.p),
-            write.data.eq(self.rdata),
+            write.data.eq(Cat(self.rdata, self.rdata.xor() ^ self.flip)),
             write.en.eq(self.rvalid & flight.o.valid),
             read.addr.eq(head),
             self.reads.valid.eq(done.bit_select(head, 1)),
-            self.reads.p.eq(Mux(passed.bit_select(head, 1), bypass.o.p, read.data)),
+            self.reads.p.eq(Mux(passed.bit_select(head, 1), bypass.o.p, read.data[:256])),
+            self.bad.eq(self.reads.valid & Mux(passed.bit_select(head, 1), bypass.bad, read.data.xor())),
             taken.eq(self.reads.valid & self.reads.ready),
             bypass.o.ready.eq(taken & passed.bit_select(head, 1)),
         ]

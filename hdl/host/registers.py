@@ -47,6 +47,14 @@ class RegisterFile(wiring.Component):
         Refresh is enabled.
     violation : In(1), violation_code : In(32)
         The checkers saw a violation in this cycle; what ERROR_INFO says of it.
+    inject : Out(3), a Path, inject_channel : Out(8)
+        Where to flip bits.
+    parity : In(1), parity_info : In(32)
+        A bit has flipped. Likewise.
+    distrust : Out(1)
+        A bit flips, or has flipped and the host has not cleared it.
+    beat_refused : In(1), beat_refused_word : In(32)
+        The data window refuses a beat. Likewise.
     refused : In(1), refused_info : In(32); stuck : In(1), stuck_info : In(32)
         A macro completes with another status than OK; the watchdog has run out. Likewise.
     now : Out(64)
@@ -70,6 +78,13 @@ class RegisterFile(wiring.Component):
                 "refresh": Out(1, init=1),
                 "violation": In(1),
                 "violation_code": In(32),
+                "inject": Out(3),
+                "inject_channel": Out(8),
+                "parity": In(1),
+                "parity_info": In(32),
+                "distrust": Out(1),
+                "beat_refused": In(1),
+                "beat_refused_word": In(32),
                 "refused": In(1),
                 "refused_info": In(32),
                 "stuck": In(1),
@@ -128,6 +143,8 @@ class RegisterFile(wiring.Component):
             ErrorSource.OVERFLOW: (overflow, words[0]),
             ErrorSource.REFUSED: (self.refused, self.refused_info),
             ErrorSource.WATCHDOG: (self.stuck, self.stuck_info),
+            ErrorSource.WINDOW: (self.beat_refused, self.beat_refused_word),
+            ErrorSource.PARITY: (self.parity, self.parity_info),
             ErrorSource.REGISTER: (
                 bridge.write_refused | bridge.read_refused,
                 Mux(bridge.write_refused, bridge.write_offset | 1 << 16, bridge.refused_offset),
@@ -141,6 +158,9 @@ class RegisterFile(wiring.Component):
         violations, enable = Signal(32), Signal(2)
         with m.If(self.violation & ~violations.all()):
             m.d.sync += violations.eq(violations + 1)
+        m.d.comb += self.distrust.eq(self.parity | errors.bits[ErrorSource.PARITY])
+        with m.If(written(Reg.INJECT)):
+            m.d.sync += [self.inject.eq(value[: len(self.inject)]), self.inject_channel.eq(value[8:])]
         with m.If(written(Reg.IRQ_ENABLE)):
             m.d.sync += enable.eq(value)
         error = errors.bits.any()
@@ -168,6 +188,7 @@ class RegisterFile(wiring.Component):
             Reg.IRQ_STATUS: self.completions.valid | error << 1,
             Reg.VIOLATIONS: violations,
             Reg.ERRORS: errors.bits,
+            Reg.INJECT: self.inject | self.inject_channel << 8,
             Reg.CYCLES_LOW: self.now[:32],
             Reg.CYCLES_HIGH: self.now[32:],
             Reg.MACRO_PUSH: 0,

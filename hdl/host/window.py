@@ -42,9 +42,13 @@ class DataWindow(wiring.Component):
     Members
     -------
     bus : In(AXI4)
-    requests : Out(stream of Request), reads : In(stream of 256), for each channel
-    buffer_read, buffer_address, buffer_data, buffer_write, buffer_write_data, buffer_write_mask, buffer_write_ready
+    requests : Out(stream of Request), reads : In(stream of 256), bad_read : In(1), for each channel
+        ``bad_read``: what ``reads`` shows has a flipped bit; it is answered with SLVERR, as is ``buffer_bad``.
+    buffer_read, buffer_address, buffer_data, buffer_bad, buffer_write, buffer_write_data, buffer_write_mask,
+    buffer_write_ready
         Port of the activation buffer.
+    refused : Out(1), refused_word : Out(32)
+        A beat is refused in this cycle; its address in words of 32 bytes.
     """
 
     def __init__(self, config: Config):
@@ -55,13 +59,17 @@ class DataWindow(wiring.Component):
                 "bus": In(Axi4Signature(config.window_bits)),
                 "requests": Out(stream.Signature(Request)).array(channels),
                 "reads": In(stream.Signature(256)).array(channels),
+                "bad_read": In(1).array(channels),
                 "buffer_read": Out(1),
                 "buffer_address": Out(16),
                 "buffer_data": In(256),
+                "buffer_bad": In(1),
                 "buffer_write": Out(1),
                 "buffer_write_data": Out(256),
                 "buffer_write_mask": Out(32),
                 "buffer_write_ready": In(1),
+                "refused": Out(1),
+                "refused_word": Out(32),
             }
         )
 
@@ -148,6 +156,7 @@ class DataWindow(wiring.Component):
             self.buffer_write_data.eq(bus.wdata),
             self.buffer_write_mask.eq(bus.wstrb),
         ]
+        write_refused = written & (~head.legal | missing)
         with m.If(written):
             m.d.sync += missed.eq((missed | missing) & ~bus.wlast)
 
@@ -155,7 +164,9 @@ class DataWindow(wiring.Component):
         beat = data.StructLayout({"memory": 1, "buffer": 1, "channel": 5, "last": 1, "id": 4, "resp": 2})
         reads = self._bursts(m, "ar")
         m.submodules.order = order = StreamFifo(beat, _READS)
-        m.submodules.buffered = buffered = StreamFifo(256, _BUFFER_READS)
+        m.submodules.buffered = buffered = StreamFifo(
+            data.StructLayout({"data": 256, "bad": 1}), _BUFFER_READS
+        )
         issued = Signal()
         read_word, number = beat_of(reads, issued)
         memory, buffer, row, channel, bank, column = self._place(read_word)
@@ -176,6 +187,12 @@ class DataWindow(wiring.Component):
             order.i.p.last.eq(number == head.length),
             order.i.p.id.eq(head.id),
             order.i.p.resp.eq(Mux(~head.legal, Resp.SLVERR, Mux(memory | buffer, Resp.OKAY, Resp.DECERR))),
+        ]
+
+        read_refused = issued & ~r_memory & ~r_buffer
+        m.d.comb += [
+            self.refused.eq(write_refused | read_refused),
+            self.refused_word.eq(Mux(write_refused, write_word, read_word)),
         ]
 
         # --- one port to the channels and one address for the buffer: reads and writes in turn
@@ -210,20 +227,27 @@ class DataWindow(wiring.Component):
         # --- read data, in order
         returned = Signal()
         m.d.sync += returned.eq(self.buffer_read)
-        m.d.comb += [buffered.i.p.eq(self.buffer_data), buffered.i.valid.eq(returned)]
+        m.d.comb += [
+            buffered.i.p.data.eq(self.buffer_data),
+            buffered.i.p.bad.eq(self.buffer_bad),
+            buffered.i.valid.eq(returned),
+        ]
         m.d.sync += buffer_taken.eq(buffer_taken + self.buffer_read - (buffered.o.valid & buffered.o.ready))
 
         head = order.o.p
         source = Array(self.reads[i].p for i in range(channels))[head.channel]
         source_valid = Array(self.reads[i].valid for i in range(channels))[head.channel]
+        bad = Mux(
+            head.memory, Array(self.bad_read[i] for i in range(channels))[head.channel], buffered.o.p.bad
+        )
         take = bus.rvalid & bus.rready
         m.d.comb += [
             bus.rvalid.eq(
                 order.o.valid & Mux(head.memory, source_valid, Mux(head.buffer, buffered.o.valid, 1))
             ),
-            bus.rdata.eq(Mux(head.memory, source, Mux(head.buffer, buffered.o.p, 0))),
+            bus.rdata.eq(Mux(head.memory, source, Mux(head.buffer, buffered.o.p.data, 0))),
             bus.rid.eq(head.id),
-            bus.rresp.eq(head.resp),
+            bus.rresp.eq(Mux((head.memory | head.buffer) & bad, Resp.SLVERR, head.resp)),
             bus.rlast.eq(head.last),
             order.o.ready.eq(take),
             buffered.o.ready.eq(take & head.buffer),

@@ -5,6 +5,7 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from pim_model.spec.config import Config
+from pim_model.spec.geometry import COLUMN_BYTES
 
 __all__ = ["ActivationBuffer", "line_words"]
 
@@ -20,6 +21,7 @@ class ActivationBuffer(wiring.Component):
 
     One write port, shared with the PCU first; one read port for the PCU, one for the host. Addresses count words; a
     line wraps at the end of the buffer. A read's data stands from the cycle after its enable until the next enable.
+    Each byte has a parity bit, for which block RAMs of FPGAs have room.
 
     Members
     -------
@@ -33,6 +35,10 @@ class ActivationBuffer(wiring.Component):
         Writes one word at ``host_address``.
     host_write_ready : Out(1)
         The host's write is taken in this cycle.
+    flip : In(1)
+        Store words with a flipped bit each.
+    pcu_bad, host_bad : Out(1)
+        In the cycle after a read: some word of the line, the word, is not what was stored.
     """
 
     def __init__(self, config: Config):
@@ -54,6 +60,9 @@ class ActivationBuffer(wiring.Component):
                 "host_write_data": In(256),
                 "host_write_mask": In(32),
                 "host_write_ready": Out(1),
+                "flip": In(1),
+                "pcu_bad": Out(1),
+                "host_bad": Out(1),
             }
         )
 
@@ -75,30 +84,52 @@ class ActivationBuffer(wiring.Component):
                     m.d.comb += turned.eq(self.pcu_write_data.rotate_left(256 * turn))
                     m.d.comb += enables.eq(self.pcu_write_mask.rotate_left(32 * turn))
 
-        for_pcu, for_host = [], []
+        def parity(word):
+            return Cat(word.word_select(byte, 8).xor() for byte in range(COLUMN_BYTES))
+
+        host_parity = Signal(COLUMN_BYTES)
+        m.d.comb += host_parity.eq(parity(self.host_write_data) ^ self.flip)
+        for_pcu, for_host, bad_for_pcu, bad_for_host = [], [], [], []
         for place in range(places):
             words = memory.Memory(shape=256, depth=self._words // places, init=[])
+            parities = memory.Memory(shape=COLUMN_BYTES, depth=self._words // places, init=[])
             m.submodules[f"memory{place}"] = words
+            m.submodules[f"parity{place}"] = parities
             write, pcu, host = words.write_port(granularity=8), words.read_port(), words.read_port()
+            written, pcu_check, host_check = (
+                parities.write_port(granularity=1),
+                parities.read_port(),
+                parities.read_port(),
+            )
             m.d.comb += [
                 pcu.en.eq(self.pcu_read),
                 pcu.addr.eq(row(self.pcu_address, place)),
                 host.en.eq(self.host_read),
                 host.addr.eq(self.host_address >> bits),
+                pcu_check.en.eq(pcu.en),
+                pcu_check.addr.eq(pcu.addr),
+                host_check.en.eq(host.en),
+                host_check.addr.eq(host.addr),
+                written.addr.eq(write.addr),
+                written.en.eq(write.en),
             ]
             for_pcu.append(pcu.data)
             for_host.append(host.data)
+            bad_for_pcu.append(pcu.data.xor() ^ pcu_check.data.xor())
+            bad_for_host.append(host.data.xor() ^ host_check.data.xor())
             with m.If(self.pcu_write):
                 m.d.comb += [
                     write.addr.eq(row(self.pcu_write_address, place)),
                     write.data.eq(turned.word_select(place, 256)),
                     write.en.eq(enables.word_select(place, 32)),
+                    written.data.eq(parity(write.data) ^ self.flip),
                 ]
             with m.Elif(self.host_write & (self.host_address[:bits] == place)):
                 m.d.comb += [
                     write.addr.eq(self.host_address >> bits),
                     write.data.eq(self.host_write_data),
                     write.en.eq(self.host_write_mask),
+                    written.data.eq(host_parity),
                 ]
         m.d.comb += self.host_write_ready.eq(~self.pcu_write)
 
@@ -107,6 +138,7 @@ class ActivationBuffer(wiring.Component):
             m.d.sync += pcu_first.eq(self.pcu_address[:bits])
         with m.If(self.host_read):
             m.d.sync += host_place.eq(self.host_address[:bits])
+        host_wrong = Signal()
         with m.Switch(pcu_first):
             for turn in range(places):
                 with m.Case(turn):
@@ -114,5 +146,11 @@ class ActivationBuffer(wiring.Component):
         with m.Switch(host_place):
             for place, data in enumerate(for_host):
                 with m.Case(place):
-                    m.d.comb += self.host_data.eq(data)
+                    m.d.comb += [self.host_data.eq(data), host_wrong.eq(bad_for_host[place])]
+        pcu_checked, host_checked = Signal(), Signal()
+        m.d.sync += [pcu_checked.eq(self.pcu_read), host_checked.eq(self.host_read)]
+        m.d.comb += [
+            self.pcu_bad.eq(pcu_checked & Cat(bad_for_pcu).any()),
+            self.host_bad.eq(host_checked & host_wrong),
+        ]
         return m

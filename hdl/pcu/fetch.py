@@ -3,7 +3,7 @@
 # Ref: pim_model.spec.isr
 """
 
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,13 +24,14 @@ class Fetch(wiring.Component):
 
     Members
     -------
-    macros : In(stream of MacroEntry)
+    macros : In(stream of MacroEntry), bad : In(1)
+        A macro, and that it is not what was pushed.
     fetched : Out(stream of Fetched)
         A program that is refused gives one payload with its status.
     read : Out(1), address : Out(16)
         Wants a line of the activation buffer.
-    granted : In(1), data : In(256 x line words)
-        The line is being read; its data comes in the cycle after.
+    granted : In(1), data : In(256 x line words), data_bad : In(1)
+        The line is being read; its data comes in the cycle after, and whether it is what was written.
     """
 
     def __init__(self, config: Config):
@@ -38,11 +39,13 @@ class Fetch(wiring.Component):
         super().__init__(
             {
                 "macros": In(stream.Signature(MacroEntry)),
+                "bad": In(1),
                 "fetched": Out(stream.Signature(Fetched)),
                 "read": Out(1),
                 "address": Out(16),
                 "granted": In(1),
                 "data": In(256 * line_words(config)),
+                "data_bad": In(1),
             }
         )
 
@@ -53,13 +56,14 @@ class Fetch(wiring.Component):
         count, first = words[1][:PROGRAM_COUNT_BITS], words[4]
         program = words[0][:8] == MacroOp.PROGRAM
         left, position = Signal(PROGRAM_COUNT_BITS), Signal(16)
+        line_bad = Signal()
         line, given = Signal(256 * places), Signal(range(places + 1))
         out = self.fetched.p
         m.d.comb += [
             out.words.eq(words),
             out.tag.eq(words[0][8:24]),
             out.pushed.eq(self.macros.p.pushed),
-            out.status.eq(Status.OK),
+            out.status.eq(Mux(self.bad, Status.PARITY, Status.OK)),
             out.last.eq(1),
             self.address.eq(position),
         ]
@@ -82,6 +86,7 @@ class Fetch(wiring.Component):
             with m.State("CHECK"):
                 m.d.comb += out.status.eq(
                     first_failure(
+                        (self.bad, Status.PARITY),
                         (reserved, Status.RESERVED_BITS),
                         (count == 0, Status.BAD_SHAPE),
                         (first[:5].any(), Status.ALIGNMENT),
@@ -104,6 +109,7 @@ class Fetch(wiring.Component):
             with m.State("LINE"):
                 m.d.sync += [
                     line.eq(self.data),
+                    line_bad.eq(self.data_bad),
                     given.eq(0),
                     position.eq(position + places),
                 ]
@@ -114,6 +120,7 @@ class Fetch(wiring.Component):
                     with m.If(given == place):
                         m.d.comb += out.words.eq(line.word_select(place, 256))
                 m.d.comb += [
+                    out.status.eq(Mux(line_bad, Status.PARITY, Status.OK)),
                     out.last.eq(left == 1),
                     self.fetched.valid.eq(1),
                 ]

@@ -8,9 +8,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hdl.layouts import ChannelOp, Completion, Job, MacroEntry, RegisterStep, Tile
-from hdl.stream import StreamFifo
+from hdl.stream import ProtectedFifo, StreamFifo
 from pim_model.spec.config import Config
-from pim_model.spec.errors import Status
+from pim_model.spec.errors import Path, Status
 
 from .buffer import ActivationBuffer
 from .collector import IN_FLIGHT, Collector
@@ -51,6 +51,10 @@ class Pcu(wiring.Component):
         A macro completes in this cycle with another status than OK; its tag and status as in ERROR_INFO.
     wrote : Out(1)
         A word for the activation buffer in this cycle.
+    inject : In(3), parity : Out(3), each a Path
+        Flip a bit of each word that is written there; a bit has flipped in what is used in this cycle.
+    distrust : In(1)
+        A bit has flipped somewhere: macros complete with PARITY.
     now : In(32)
         Controller cycles, for the completion's duration.
     traffic : In(1), traffic_since : In(32)
@@ -59,7 +63,7 @@ class Pcu(wiring.Component):
         A macro wants the channels, or has them.
     tiles, steps, ops : Out(stream), results : In(stream), idle : In(1), for each channel
         To and from the controllers.
-    host_read, host_address, host_data, host_write, host_write_data, host_write_mask, host_write_ready
+    host_read, host_address, host_data, host_bad, host_write, host_write_data, host_write_mask, host_write_ready
         The host's port of the activation buffer, as in :class:`~hdl.pcu.buffer.ActivationBuffer`.
     """
 
@@ -75,6 +79,9 @@ class Pcu(wiring.Component):
                 "refused": Out(1),
                 "refused_info": Out(32),
                 "wrote": Out(1),
+                "inject": In(3),
+                "parity": Out(3),
+                "distrust": In(1),
                 "now": In(32),
                 "traffic": In(1),
                 "traffic_since": In(32),
@@ -87,6 +94,7 @@ class Pcu(wiring.Component):
                 "host_read": In(1),
                 "host_address": In(16),
                 "host_data": Out(256),
+                "host_bad": Out(1),
                 "host_write": In(1),
                 "host_write_data": In(256),
                 "host_write_mask": In(32),
@@ -98,7 +106,7 @@ class Pcu(wiring.Component):
         m = Module()
         config = self._config
         channels = config.geometry.channels
-        m.submodules.queue = queue = StreamFifo(MacroEntry, config.macro_queue)
+        m.submodules.queue = queue = ProtectedFifo(MacroEntry, config.macro_queue)
         m.submodules.fetch = fetch = Fetch(config)
         m.submodules.decoder = decoder = Decoder(config)
         m.submodules.tiles = tiles = TileUnroller(config)
@@ -184,7 +192,7 @@ class Pcu(wiring.Component):
             refused.eq(offered & (next_.status != Status.OK) & settled & ~ending),
             completions.i.valid.eq(done | refused | (ending & settled)),
             completion.tag.eq(job.tag),
-            completion.status.eq(Status.OK),
+            completion.status.eq(Mux(self.distrust, Status.PARITY, Status.OK)),
             completion.cycles.eq(self.now - job.pushed),
         ]
         with m.If(done):
@@ -201,6 +209,10 @@ class Pcu(wiring.Component):
             self.refused_info.eq(next_.tag | next_.status << 16),
             self.wrote.eq(buffer.pcu_write),
         ]
+        with m.If(queue.bad):
+            m.d.comb += self.parity.eq(Path.MACRO)
+        with m.Elif(buffer.pcu_bad | buffer.host_bad):
+            m.d.comb += self.parity.eq(Path.BUFFER)
         m.d.comb += self.busy.eq(queue.o.valid | decoder.busy | self.pim_request)
 
         # --- broadcast: a tile, step or item leaves when every channel that it is for can take it
@@ -239,6 +251,11 @@ class Pcu(wiring.Component):
             steps.data.eq(buffer.pcu_data),
             issue.data.eq(buffer.pcu_data),
             fetch.data.eq(buffer.pcu_data),
+            fetch.data_bad.eq(buffer.pcu_bad),
+            fetch.bad.eq(queue.bad),
+            queue.flip.eq(self.inject == Path.MACRO),
+            buffer.flip.eq(self.inject == Path.BUFFER),
+            self.host_bad.eq(buffer.host_bad),
             buffer.pcu_write.eq(collector.write | issue.write),
             buffer.pcu_write_address.eq(Mux(issue.write, issue.write_address, collector.address)),
             buffer.pcu_write_data.eq(Mux(issue.write, issue.write_data, collector.data)),

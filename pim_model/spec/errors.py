@@ -6,8 +6,8 @@ from enum import IntEnum
 
 
 class Status(IntEnum):
-    """How a macro ended. Anything but ``OK`` means that it issued no DRAM command; of a PROGRAM, that the instruction
-    at fault and all after it issued none."""
+    """How a macro ended. Anything but ``OK`` and ``PARITY`` means that it issued no DRAM command; of a PROGRAM, that
+    the instruction at fault and all after it issued none."""
 
     OK = 0
     """Executed; its results are in the activation buffer."""
@@ -31,6 +31,9 @@ class Status(IntEnum):
     """The channel mask names a channel that the device lacks, or none."""
     ADDRESS_RANGE = 10
     """Bank, row or columns beyond the device."""
+    PARITY = 11
+    """A bit flipped on the way of the macro or of data, or ``ERRORS`` still told of one when it completed: it may have
+    issued commands, and what it wrote is not to be trusted."""
 
 
 STATUS_TEXT: dict[Status, str] = {
@@ -45,6 +48,7 @@ STATUS_TEXT: dict[Status, str] = {
     Status.OVERLAP: "results overlap inputs or bias in the activation buffer",
     Status.CHANNEL_MASK: "the channel mask must name channels of the device, and at least one",
     Status.ADDRESS_RANGE: "bank, row or columns lie beyond the device",
+    Status.PARITY: "a bit flipped on chip: the macro and its results are not to be trusted",
 }
 """A sentence for each status."""
 
@@ -57,11 +61,33 @@ class ErrorSource(IntEnum):
     OVERFLOW = 1
     """A macro was pushed into a full queue, and dropped: its word 0."""
     REFUSED = 2
-    """A macro completed with another status than OK: tag in bits 15-0, status in bits 23-16."""
+    """A macro was malformed: tag in bits 15-0, status in bits 23-16."""
     WATCHDOG = 3
     """A macro or a normal request made no progress for :data:`WATCHDOG_CYCLES`: the channels with work, by bit."""
     REGISTER = 4
     """A register access was refused: offset in bits 15-0; bit 16 is set for a write."""
+    PARITY = 5
+    """A bit flipped on chip: a :class:`Path` in bits 7-0, channel in bits 15-8."""
+    WINDOW = 6
+    """The data window refused a beat: bits 36-5 of its address."""
+
+
+class Path(IntEnum):
+    """Where macros and data lie on their way through the chip, under parity. Values of ``INJECT``, bits 7-0."""
+
+    NONE = 0
+    MACRO = 1
+    """The macro queue."""
+    BUFFER = 2
+    """The activation buffer."""
+    COMMAND = 3
+    """A channel's queues of macro work: commands and the data that they carry."""
+    RESULT = 4
+    """A channel's results."""
+    WRITE = 5
+    """Data of normal writes that wait in a channel."""
+    READ = 6
+    """Data of normal reads that wait in a channel."""
 
 
 WATCHDOG_CYCLES = 4096

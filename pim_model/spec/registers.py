@@ -50,6 +50,7 @@ class Reg(IntEnum):
     IRQ_STATUS = 0x04C
     VIOLATIONS = 0x050
     ERRORS = 0x054
+    INJECT = 0x058
     CYCLES_LOW = 0x060
     CYCLES_HIGH = 0x064
     MACRO_WORD0 = 0x080
@@ -154,6 +155,11 @@ REGISTERS: tuple[Register, ...] = (
     Register(Reg.IRQ_STATUS, Access.RO, "interrupt causes"),
     Register(Reg.VIOLATIONS, Access.RO, "violations that the checker counted since reset (saturating)"),
     Register(Reg.ERRORS, Access.W1C, "sticky error bits, one for each source"),
+    Register(
+        Reg.INJECT,
+        Access.RW,
+        "for tests: each word written to the path in bits 7-0 of the channel in bits 15-8 has a bit flipped",
+    ),
     Register(Reg.CYCLES_LOW, Access.RO, "controller cycles since power-on, bits 31-0"),
     Register(Reg.CYCLES_HIGH, Access.RO, "controller cycles since power-on, bits 63-32"),
     Register(Reg.MACRO_WORD0, Access.RW, "first of the eight words of the macro to push"),

@@ -42,7 +42,24 @@ def write(bench: Bench, number: int) -> int:
     return 0xF00 + 4 * number | 1 << 16
 
 
+def beyond(bench: Bench, number: int) -> int:
+    """Read what begins in the activation buffer and ends beyond it; the first word that is not there."""
+    end = bench.config.buffer_base + bench.config.buffer_bytes
+    with pytest.raises(AccessError):
+        bench.transport.read_memory(end + 64 * (number - 1) - (32 if number == 1 else 0), 64)
+    return (end + 64 * (number - 1)) // 32
+
+
+def write_beyond(bench: Bench, number: int) -> int:
+    address = bench.config.buffer_base + bench.config.buffer_bytes + 64 * number
+    with pytest.raises(AccessError):
+        bench.transport.write_memory(address, bytes(40))
+    return address // 32
+
+
 CAUSES = [
+    pytest.param(ErrorSource.WINDOW, beyond, id="read-beyond"),
+    pytest.param(ErrorSource.WINDOW, write_beyond, id="write-beyond"),
     pytest.param(ErrorSource.REFUSED, refused, id="refused"),
     pytest.param(ErrorSource.REGISTER, read, id="read"),
     pytest.param(ErrorSource.REGISTER, write, id="write"),

@@ -74,7 +74,7 @@ def test_every_register_obeys_its_access() -> None:
     assert device.read_register(macro_word(7)) == 0x12345678
 
 
-@pytest.mark.parametrize("offset", [0x008, 0x001, 0x0A8, 0x114, 0xFFC, 0x1100, 0xFFFC, 0x10000, -4])
+@pytest.mark.parametrize("offset", [0x008, 0x001, 0x0A8, 0x11C, 0xFFC, 0x1100, 0xFFFC, 0x10000, -4])
 def test_register_outside_the_map_is_a_bus_error(offset: int) -> None:
     device = Device(TINY)
     with pytest.raises(BusError, match=r"^no register at offset "):

@@ -233,6 +233,7 @@ OFFSETS = {
     "IRQ_STATUS": 0x04C,
     "VIOLATIONS": 0x050,
     "ERRORS": 0x054,
+    "INJECT": 0x058,
     "CYCLES_LOW": 0x060,
     "CYCLES_HIGH": 0x064,
     "MACRO_WORD0": 0x080,
