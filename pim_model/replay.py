@@ -3,9 +3,9 @@
 
 What is taken as given, and thus never counts as excess:
 
-* the first command of a channel;
-* the first command of a channel at or after a *start*: a cycle at which the host handed over new work. What a channel
-  waits for between is the host. Without ``starts`` no wait is told apart from any other;
+* the first command of a channel that is no refresh;
+* the first such command of a channel at or after a *start*: a cycle at which the host handed over new work. What a
+  channel waits for between is the host. Without ``starts`` no wait is told apart from any other;
 * a refresh: when it is due is its timer's business. Given means as far behind the command before (closing apart) as
   recorded, or later where a rule says so.
 
@@ -83,13 +83,15 @@ def _channel(
     waiting = [*starts, 1 << 62]
     passed = 0
     late = now = 0  # how late the recording is: without closing commands, and with them
-    first = True
+    begins = True  # the next command that is no refresh is given
     for cycle, _, slot, micro in entries:
-        begins = first or cycle >= waiting[passed]
         while cycle >= waiting[passed]:
             passed += 1
+            begins = True
+        refreshes = micro.op is Op.REFAB
         free = bus(slot)
-        placed = put(slot, micro, cycle - late if begins or micro.op is Op.REFAB else NEVER)
+        placed = put(slot, micro, cycle - late if begins or refreshes else NEVER)
+        begins = begins and refreshes
         now = cycle - placed
         if micro.op not in CLOSING:
             late = now
@@ -97,5 +99,4 @@ def _channel(
         found[0] += 1
         if earliest.bound != GIVEN:
             found[1] += placed - free
-        first = False
     return now

@@ -93,10 +93,10 @@ def measure_product(
     matrix = pim.upload(operands.weights, operands.bias)
     if operands.activation is not None:
         pim.load_table(operands.activation)
+    counts, events = driver.command_counts(), driver.events()
     recorder = transport if excess and isinstance(transport, RecordingTransport) else None
     if recorder is not None:
         recorder.record(_commands(config, operands))
-    counts, events = driver.command_counts(), driver.events()
     began, start = time.perf_counter(), driver.cycles()
     result = pim.linear(matrix, operands.x, operands.activation)
     cycles, seconds = driver.cycles() - start, time.perf_counter() - began

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from host_runtime.bench import speed
+from host_runtime.bench import layers, speed
 from host_runtime.cli.options import json_option
 from host_runtime.cli.output import Output, quantity
 from host_runtime.errors import TransportError
@@ -16,7 +16,7 @@ from pim_model.spec.config import config
 
 __all__ = ["bench"]
 
-PARTS = ("kernels", "rtl", "cocotb", "token")
+PARTS = ("kernels", "rtl", "cocotb", "token", "layers")
 
 
 def _finite(_ctx: click.Context, _option: click.Parameter, value: float) -> float:
@@ -49,6 +49,7 @@ def bench(parts: tuple[str, ...], seconds: float, json_path: str | None) -> int:
     rtl      eight-channel simulation with its checker on, busy with products
     cocotb   the same RTL under cocotb
     kernels  golden arithmetic beside numpy's FP32 product of the same shape
+    layers   cycles, bandwidth and excess over the timing rules of a block's products, for each size of GPT-2
     token    one token of GPT-2 base (12 blocks of 768, vocabulary 50257, random weights) through the RTL
 
     \b
@@ -64,6 +65,7 @@ def bench(parts: tuple[str, ...], seconds: float, json_path: str | None) -> int:
             "rtl": lambda: speed.simulation_rate(seconds, progress),
             "cocotb": cocotb_rate,
             "token": lambda: speed.token_time(progress),
+            "layers": lambda: layers.layer_rates(progress),
         }
         for part in PARTS:
             if part in chosen:
@@ -75,8 +77,15 @@ def bench(parts: tuple[str, ...], seconds: float, json_path: str | None) -> int:
         result["rtl_over_cocotb"] = result["rtl"]["cycles_per_second"] / result["cocotb"]["cycles_per_second"]
     output.table("speed", _rows(result), ("what", "value"))
     output.write_json(result)
-    wrong = any(result.get(part, {}).get("violations") for part in PARTS)
-    return 1 if wrong else 0
+    return 1 if _wrong(result) else 0
+
+
+def _wrong(result: dict[str, Any]) -> bool:
+    """Whether anything was computed wrongly or broke a rule."""
+    return any(
+        bool(value) if name in ("violations", "mismatches") else isinstance(value, dict) and _wrong(value)
+        for name, value in result.items()
+    )
 
 
 def cocotb_rate() -> dict[str, Any]:
@@ -100,6 +109,10 @@ def _rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
             rows.append((part.replace("_", " "), f"{values:.3g}"))
             continue
         for name, value in values.items():
+            if isinstance(value, dict):
+                texts = (f"{key.replace('_', ' ')} {_text(key, number)}" for key, number in value.items())
+                rows.append((f"{part}: {name}", ", ".join(texts)))
+                continue
             rows.append((f"{part}: {name.replace('_', ' ')}", _text(name, value)))
     return rows
 
@@ -109,4 +122,12 @@ def _text(name: str, value: Any) -> str:
         return quantity(value, "MAC/s")
     if name.endswith("cycles_per_second"):
         return quantity(value, "cycles/s")
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    if name == "bytes_per_second":
+        return quantity(value, "B/s")
+    return (
+        f"{value:.3g}"
+        if name == "cycles_per_byte"
+        else f"{value:.3f}"
+        if isinstance(value, float)
+        else str(value)
+    )

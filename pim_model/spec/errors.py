@@ -36,6 +36,9 @@ class Status(IntEnum):
     issued commands, and what it wrote is not to be trusted."""
 
 
+MALFORMED = frozenset(Status) - {Status.OK, Status.PARITY}
+"""What the words of a macro may be refused for."""
+
 STATUS_TEXT: dict[Status, str] = {
     Status.OK: "executed",
     Status.BAD_OPCODE: "the opcode names no macro",

@@ -386,6 +386,21 @@ def test_bench_of_the_kernels(capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert all(rate > 0 for rate in rates.values())
 
 
+@pytest.mark.verilator
+def test_bench_of_the_layers(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("host_runtime.bench.layers.EMBEDDINGS", {"small": 128, "wide": 384})
+    result = run_json(capsys, "bench", "--part", "layers")["layers"]
+    assert set(result) == {"small", "wide"}
+    for name, embedding in (("small", 128), ("wide", 384)):
+        found = result[name]
+        assert found["mismatches"] == found["violations"] == found["excess_cycles"] == 0
+        assert 0 < found["macro_cycles"] < found["cycles"]
+        assert found["cycles_per_byte"] == found["macro_cycles"] / (24 * embedding**2)
+        # 16 columns of a tile take no fewer cycles than a MACAB each; 4096 GB/s is what the banks give.
+        assert found["bytes_per_second"] < 4096e9
+    assert result["wide"]["cycles_per_byte"] < result["small"]["cycles_per_byte"]
+
+
 def test_bench_says_what_is_not_installed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,6 +117,14 @@ def test_a_refresh_is_given_but_its_closing_and_what_follows_are_not() -> None:
     assert replay(TINY, entries).excess_cycles == 2, "tRFC is 120"
 
 
+def test_a_refresh_while_the_host_idles_uses_up_no_start() -> None:
+    # tRFC is 120; the host's work comes after 300.
+    row = [entry(500, Op.ACTAB, row=1), entry(519, Op.MACAB)]
+    assert replay(TINY, [entry(100, Op.REFAB), *row]).excess_cycles == 1
+    before = [entry(0, Op.ACTAB, row=1), entry(18, Op.MACAB), entry(35, Op.PREA), entry(350, Op.REFAB)]
+    assert replay(TINY, [*before, *row], starts=[300]).excess_cycles == 1
+
+
 def test_channels_are_apart() -> None:
     entries = [
         entry(0, Op.ACTAB, row=1),
