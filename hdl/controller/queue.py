@@ -21,7 +21,11 @@ ENTRIES = 32
 """Places of the queue, for reads and writes together."""
 
 AGE = 256
-"""A request passed over for this many cycles goes before all younger ones; at the latest after twice as many."""
+"""A request passed over for this many cycles goes before all younger ones; at the latest after twice as many.
+
+Then only older requests and its own row stand between it and its column command: a PRE (tWR), an ACT (tRP) and the
+command (tRCD) follow as early as timing allows.
+"""
 
 SLOT_BITS = 6
 """A slot names where an access has its data: of a write in the write memory, of a read in the reorder buffer."""

@@ -15,6 +15,14 @@ def test_controller(test: str, timing: str, bench: Bench) -> None:
     bench("controller", "controller", test, timing=timing)
 
 
+@pytest.mark.parametrize("timing", ["ianus_ck", "aim_simulator"])
+@pytest.mark.parametrize(
+    "test", ["write_behind_writes", "read_behind_writes", "write_behind_reads", "write_beside_reads"]
+)
+def test_age(test: str, timing: str, bench: Bench) -> None:
+    bench("controller", "controller_age", test, timing=timing)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("test", ["streaming_reads", "streaming_writes", "random_reads", "mixed_hits"])
 def test_rate(test: str, bench: Bench) -> None:
