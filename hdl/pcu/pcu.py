@@ -20,9 +20,9 @@ from .issue import InstructionIssuer
 from .steps import StepUnroller
 from .tiles import TileUnroller
 
-__all__ = ["Pcu"]
+__all__ = ["TURN", "Pcu"]
 
-_TURN = 256
+TURN = 256
 """Cycles that older normal traffic has the channels for, before a macro that waits takes them."""
 
 
@@ -33,7 +33,7 @@ class Pcu(wiring.Component):
     Instructions run after all before them; a program's instructions follow each other without a gap.
 
     Between two macros the one that is older goes first: normal traffic that has waited since before the next macro was
-    pushed has the channels for :data:`_TURN` cycles or until none waits; otherwise the next macro keeps them.
+    pushed has the channels for :data:`TURN` cycles or until none waits; otherwise the next macro keeps them.
 
     A reset of the whole unit (``ResetInserter``) drops all macros and completions and keeps the buffer's content; the
     controllers have to be aborted with it.
@@ -139,12 +139,12 @@ class Pcu(wiring.Component):
         # --- what may begin
         next_, offered = decoder.jobs.p, decoder.jobs.valid
         older = (self.traffic_since - next_.pushed)[31]  # traffic has waited since before the push
-        turn = Signal(range(_TURN + 1))
+        turn = Signal(range(TURN + 1))
         with m.If(self.pim_request | ~self.traffic):
             m.d.sync += turn.eq(0)
-        with m.Elif(turn != _TURN):
+        with m.Elif(turn != TURN):
             m.d.sync += turn.eq(turn + 1)
-        mine = granted | ~self.traffic | ~older | (turn == _TURN)
+        mine = granted | ~self.traffic | ~older | (turn == TURN)
         # MATVECs leave completions when their results are in, so places are kept for those that run.
         room = completions.level + collector.awaited < config.completion_queue
         begins = offered & (next_.status == Status.OK) & mine & room & ~unrolling & ~start & ~ending

@@ -34,6 +34,12 @@ def test_registers(test: str, bench: Bench) -> None:
     bench("top", "top_registers", test)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("test", ["macros_and_pages", "macros_and_conflicts"])
+def test_turns(test: str, bench: Bench) -> None:
+    bench("top", "top_turns", test)
+
+
 @pytest.mark.parametrize(
     "test",
     [
