@@ -7,7 +7,6 @@ from amaranth import (
     ClockSignal,
     DomainRenamer,
     Module,
-    Mux,
     ResetInserter,
     ResetSignal,
     Signal,
@@ -26,6 +25,7 @@ from .counters import CommandCounters, EventCounters
 from .host.axi import Axi4LiteSignature, Axi4Signature
 from .host.registers import RegisterFile
 from .host.slice import BusSlice
+from .host.waiting import Waiting
 from .host.window import DataWindow
 from .pcu.pcu import Pcu
 from .phy.interface import PhySignature
@@ -96,12 +96,13 @@ class Prototype(wiring.Component):
         ]
 
         # Since when normal traffic waits; between macros the older of both goes first.
-        traffic, waited, since = Signal(), Signal(), Signal(32)
-        m.d.comb += traffic.eq(Cat(window.requests[i].valid for i in range(channels)).any())
-        m.d.sync += waited.eq(traffic)
-        with m.If(~waited):
-            m.d.sync += since.eq(registers.now)
-        m.d.comb += [pcu.traffic.eq(traffic), pcu.traffic_since.eq(Mux(waited, since, registers.now))]
+        m.submodules.waiting = waiting = Waiting()
+        m.d.comb += [
+            waiting.traffic.eq(Cat(window.requests[i].valid for i in range(channels)).any()),
+            waiting.now.eq(registers.now),
+            pcu.traffic.eq(waiting.traffic),
+            pcu.traffic_since.eq(waiting.since),
+        ]
 
         m.submodules.watchdog = watchdog = Watchdog()
         quiet, violated, codes = Signal(channels), Signal(channels), []

@@ -180,6 +180,7 @@ async def _both(dut: Any, stream: Callable[[TopBench, range], Iterator[Burst]]) 
         ("reads", waits["r"], bounds.read),
         ("writes", waits["w"], bounds.accepted),
     ):
+        assert found, f"{name}: none made progress"
         cocotb.log.info("%s: %d, longest wait %d, bound %d", name, len(found), max(found), limit)
         assert max(found) <= limit, f"{name}: a wait of {max(found)} cycles, at most {limit}"
     assert done >= CYCLES * bench.rounds // (bounds.macro + alone) - IN_FLIGHT, (
