@@ -7,6 +7,7 @@ from amaranth import (
     ClockSignal,
     DomainRenamer,
     Module,
+    Mux,
     ResetInserter,
     ResetSignal,
     Signal,
