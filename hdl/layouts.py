@@ -41,20 +41,24 @@ class Request(data.Struct):
 
 
 class Tile(data.Struct):
-    """One step of the row stream: open a row in all banks, multiply, close; then, if asked, the activation."""
+    """One run of the row stream: MACABs on an open row, or an activation through an open table row."""
 
+    #: DRAM row; of an activation the function.
     row: 16
-    #: MACABs in this tile, 1 to 64.
+    #: MACABs, 1 to 64.
     columns: 7
-    #: The tile reads columns that the register stream writes for it.
+    #: Accumulator set.
+    accumulators: 1
+    #: The run reads columns that the register stream writes for it.
     load: 1
-    #: No later tile reads the columns of this load.
+    #: No later run reads the columns of this load.
     release: 1
-    #: Last tile of an output group: the sums are complete after it.
+    #: The set's sums are complete after the run.
     last: 1
-    #: After the last tile, activate through the table row of ``function``.
-    activate: 1
-    function: 3
+    #: An activation; ``columns``, ``load``, ``release`` and ``last`` are zero.
+    table: 1
+    #: The row stays open for the next run.
+    keep: 1
 
 
 class RegisterKind(enum.Enum, shape=2):
@@ -70,7 +74,10 @@ class RegisterStep(data.Struct):
     """One step of the register stream."""
 
     kind: RegisterKind
+    #: Of WRGB.
     column: 6
+    #: Accumulator set, of WRBIAS and RDMAC.
+    accumulators: 1
     data: 8 * COLUMN_BYTES
     #: Last step of the macro.
     final: 1

@@ -58,7 +58,8 @@ class Plan:
         """Fit as many tokens a macro as ``room`` bytes allow, and all rows; cut the rows if one token is too much.
 
         With direct register access, where queued macros run without a gap, the rows are also cut so that most results
-        are read while the device works. Rows are cut at whole output groups whose bias starts on 32 bytes.
+        are read while the device works; and two tokens cost little more than one (``spec/order.py``), so steps take an
+        even number. Rows are cut at whole output groups whose bias starts on 32 bytes.
         :class:`OutOfMemory` if the input and the smallest part of the outputs do not fit.
         """
         inputs = stride(columns)
@@ -68,7 +69,10 @@ class Plan:
             groups = -(-rows // config.geometry.outputs)
             count = max(1, min(OVERLAPPED_PARTS, groups // PART_GROUPS)) if config.timing.direct else 1
             cut = -(-rows // (count * granule)) * granule
-            return cls(min(tokens, fitting, MAX_TOKENS), cls._cut(rows, cut), True)
+            most = min(fitting, MAX_TOKENS)
+            if config.timing.direct and 1 < most < tokens:
+                most -= most % 2
+            return cls(min(tokens, most), cls._cut(rows, cut), True)
         cut = (room - inputs) // 2 // granule * granule
         if cut < granule:
             raise OutOfMemory("the activation buffer", inputs + 2 * granule, room, "bytes")

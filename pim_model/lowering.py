@@ -4,21 +4,25 @@
 The row stream goes to slot 0 (open, multiply, close, activate), the register stream to slot 1 (bias, buffer,
 results). What one needs of the other is data: item ``needs`` says how many commands of the *other* stream
 must have gone before. Mode switches and refreshes are the controller's and stand in neither stream.
+
+A macro is a sequence of *passes*, a pass a sequence of *runs* on open rows: see ``spec/order.py`` and :class:`Run`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from pim_model.mapping.layout import padded_columns, tile_grid
 from pim_model.spec.config import Config
 from pim_model.spec.geometry import COLUMN_BYTES, LANES, Geometry
 from pim_model.spec.macro import MatVec
-from pim_model.spec.micro import Micro, MicroOp
+from pim_model.spec.micro import SETS, Micro, MicroOp
+from pim_model.spec.order import Order, best_order
 
-__all__ = ["Item", "Lowering", "Operand"]
+__all__ = ["Item", "Lane", "Lowering", "Operand", "Run"]
 
 
 class Item(NamedTuple):
@@ -30,6 +34,30 @@ class Item(NamedTuple):
     token: int
     group: int
     tile: int
+
+
+class Lane(NamedTuple):
+    """One result of a pass; its place in the pass is its accumulator set."""
+
+    token: int
+    group: int
+
+
+class Run(NamedTuple):
+    """What one lane does on an open row: the MACABs of a tile, or its activation."""
+
+    lane: Lane
+    accumulators: int
+    """Accumulator set."""
+    tile: int
+    """Number of tiles for an activation."""
+    columns: int
+    """MACABs; 0 for an activation."""
+    load: bool
+    """The run's columns of the buffer are written for it."""
+    opens: bool
+    closes: bool
+    """The run opens its row, or the one before left it open; it closes it, or leaves it to the next."""
 
 
 class Operand(NamedTuple):
@@ -46,6 +74,8 @@ class Lowering:
 
     config: Config
     macro: MatVec
+    forced: Order | None = None
+    """Another order than the best, to compare."""
 
     @property
     def geometry(self) -> Geometry:
@@ -66,56 +96,109 @@ class Lowering:
         """Columns of 32 bytes that ``tile`` uses."""
         return min(self.geometry.columns, self.total_columns - tile * self.geometry.columns)
 
-    def loads(self, group: int) -> bool:
-        """Whether tiles of ``group`` load the buffer: a single tile's input stays for a whole token."""
-        return self.grid[1] > 1 or group == 0
+    @cached_property
+    def order(self) -> Order:
+        """What goes in pairs."""
+        macro = self.macro
+        return self.forced or best_order(
+            self.config.timing.direct, self.grid[0], int(macro.function is not None)
+        )
+
+    def passes(self) -> Iterator[tuple[Lane, ...]]:
+        """The passes of the macro, in order."""
+        groups, tokens = self.grid[0], self.macro.tokens
+        token = 0
+        while token < tokens:
+            if self.order.tokens and token + 1 < tokens:
+                for group in range(groups):
+                    yield Lane(token, group), Lane(token + 1, group)
+                token += 2
+                continue
+            step = SETS if self.order.groups else 1
+            for first in range(0, groups, step):
+                yield tuple(Lane(token, group) for group in range(first, min(first + step, groups)))
+            token += 1
+
+    def runs(self, lanes: tuple[Lane, ...]) -> Iterator[Run]:
+        """The runs of one pass, in order: tile by tile, of each lane in turn; then the activations."""
+        tiles, last = self.grid[1], len(lanes) - 1
+        one_group = lanes[0].group == lanes[last].group
+        # Loads, and a result between two activations, come beside an open row or want it closed.
+        beside = self.config.timing.direct
+        for tile in range(tiles):
+            for index, lane in enumerate(lanes):
+                # Of one token, the input of a single tile stays in the buffer for all groups.
+                again = tiles > 1 or lane.group == 0 or lanes[0].token != lanes[last].token
+                load = again and (index == 0 or one_group)
+                kept = beside and one_group
+                yield Run(lane, index, tile, self.columns(tile), load, *self._row_use(kept, index, last))
+        if self.macro.function is not None:
+            for index, lane in enumerate(lanes):
+                yield Run(lane, index, tiles, 0, False, *self._row_use(beside, index, last))
+
+    @staticmethod
+    def _row_use(kept: bool, index: int, last: int) -> tuple[bool, bool]:
+        """Whether the run of a lane opens its row and closes it; ``kept``: the row serves all lanes."""
+        return not kept or index == 0, not kept or index == last
+
+    def row(self, run: Run) -> int:
+        """Row operand of the command that opens a run's row: a DRAM row, or the function of a table."""
+        macro = self.macro
+        if not run.columns:
+            return macro.function or 0
+        return macro.weight_row + run.lane.group * self.grid[1] + run.tile
 
     def row_stream(self) -> Iterator[Item]:
         """Commands of slot 0, in order."""
-        groups, tiles = self.grid
-        macro = self.macro
-        mac = [Micro(MicroOp.MACAB, column=column) for column in range(self.geometry.columns)]
-        close = Micro(MicroOp.PREA)
-        for token in range(macro.tokens):
-            for group in range(groups):
-                biased = self._register_index(token, group) + 1
-                for tile in range(tiles):
-                    here = (token, group, tile)
-                    yield Item(Micro(MicroOp.ACTAB, row=macro.weight_row + group * tiles + tile), 0, *here)
-                    loaded = biased + tile * self.geometry.columns
-                    for column in range(self.columns(tile)):
-                        needs = loaded + column + 1 if self.loads(group) else biased
-                        yield Item(mac[column], needs, *here)
-                    yield Item(close, 0, *here)
-                if macro.function is not None:
-                    here = (token, group, tiles)
-                    yield Item(Micro(MicroOp.ACTAF, row=macro.function), 0, *here)
-                    yield Item(Micro(MicroOp.AF), biased, *here)
-                    yield Item(close, 0, *here)
+        return (item for slot, item in self._commands() if slot == 0)
 
     def register_stream(self) -> Iterator[Item]:
         """Commands of slot 1, in order."""
-        groups, tiles = self.grid
-        bias = Micro(MicroOp.WRBIAS)
-        write = [Micro(MicroOp.WRGB, column=column) for column in range(self.geometry.columns)]
-        result = Micro(MicroOp.RDMAC if self.macro.function is None else MicroOp.RDAF)
-        previous_mac, previous_columns = 0, 0  # the tile whose buffer contents the next load replaces
-        for token in range(self.macro.tokens):
-            for group in range(groups):
-                start = self._row_index(token, group)
-                yield Item(bias, 0, token, group, 0)
-                for tile in range(tiles):
-                    if self.loads(group):
-                        for column in range(self.columns(tile)):
-                            # A column that the previous tile did not use is covered by the one before it in
-                            # order.
-                            needs = previous_mac + min(column + 1, previous_columns)
-                            yield Item(write[column], needs, token, group, tile)
-                    previous_mac = start + tile * (self.geometry.columns + 2) + 1
-                    previous_columns = self.columns(tile)
-                done = previous_mac + previous_columns
-                needs = done if self.macro.function is None else done + 3
-                yield Item(result, needs, token, group, tiles)
+        return (item for slot, item in self._commands() if slot == 1)
+
+    def _commands(self) -> Iterator[tuple[int, Item]]:
+        """(slot, command) of both streams, in an order in which they could be issued one by one."""
+        columns = range(self.geometry.columns)
+        mac = [[Micro(MicroOp.MACAB, column=column, mode=mode) for column in columns] for mode in range(SETS)]
+        write = [Micro(MicroOp.WRGB, column=column) for column in columns]
+        close = Micro(MicroOp.PREA)
+        gone = [0, 0]
+
+        def command(slot: int, micro: Micro, needs: int, lane: Lane, tile: int) -> tuple[int, Item]:
+            gone[slot] += 1
+            return slot, Item(micro, needs, *lane, tile)
+
+        read, read_columns = 0, 0  # the run whose columns of the buffer the next load replaces
+        for lanes in self.passes():
+            biased = []
+            for index, lane in enumerate(lanes):
+                yield command(1, Micro(MicroOp.WRBIAS, mode=index), 0, lane, 0)
+                biased.append(gone[1])
+            for run in self.runs(lanes):
+                here = (run.lane, run.tile)
+                loaded = gone[1]
+                for column in range(run.columns if run.load else 0):
+                    # A column that the run before did not use is covered by the one before it in order.
+                    yield command(1, write[column], read + min(column + 1, read_columns), *here)
+                if run.opens:
+                    op = MicroOp.ACTAB if run.columns else MicroOp.ACTAF
+                    yield command(0, Micro(op, row=self.row(run)), 0, *here)
+                if run.columns:
+                    read, read_columns = gone[0], run.columns
+                for column in range(run.columns):
+                    needs = loaded + column + 1 if run.load else biased[run.accumulators]
+                    yield command(0, mac[run.accumulators][column], needs, *here)
+                if not run.columns:
+                    # After the result before it: there is one result register for both sets.
+                    yield command(0, Micro(MicroOp.AF, mode=run.accumulators), gone[1], *here)
+                    yield command(1, Micro(MicroOp.RDAF), gone[0], *here)
+                if run.closes:
+                    yield command(0, close, 0, *here)
+            if self.macro.function is None:
+                for index, lane in enumerate(lanes):
+                    yield command(
+                        1, Micro(MicroOp.RDMAC, mode=index), read + read_columns, lane, self.grid[1]
+                    )
 
     def operand(self, item: Item, channel: int) -> Operand:
         """What a register command moves from or to ``channel``; size 0 for a bias not given."""
@@ -135,16 +218,3 @@ class Lowering:
         if item.micro.op in (MicroOp.RDMAC, MicroOp.RDAF):
             return Operand(macro.output_offset + item.token * macro.output_stride + 2 * first, size)
         raise ValueError(f"item must be a register command, not {item.micro}")
-
-    def _register_index(self, token: int, group: int) -> int:
-        """Commands of the register stream before the WRBIAS of a group."""
-        groups, tiles = self.grid
-        if tiles > 1:
-            return (token * groups + group) * (2 + self.total_columns)
-        return token * (2 * groups + self.total_columns) + 2 * group + (self.total_columns if group else 0)
-
-    def _row_index(self, token: int, group: int) -> int:
-        """Commands of the row stream before the first ACTAB of a group."""
-        groups, tiles = self.grid
-        activation = 3 if self.macro.function is not None else 0
-        return (token * groups + group) * (self.total_columns + 2 * tiles + activation)

@@ -4,7 +4,7 @@
 All channels run in lock step, so one schedule serves each. Cycle 0 is the first in which a command could be
 issued to an idle, precharged channel.
 
-The lowered streams repeat, so the schedule is built from *steps* (load registers, one tile, one activation, a
+The lowered streams repeat, so the schedule is built from *steps* (load registers, one run on an open row, a
 mode visit, a refresh). Where a step puts its commands depends only on the recent past, expressed relative to
 the last row command. Each distinct (past, step) is computed once and then reused, which makes a macro of any
 length cheap.
@@ -13,9 +13,10 @@ Decisions taken here that the controller must share:
 
 * A refresh that is due when ACTAB, ACTAF or TMOD_IN could be issued goes before it, at its earliest legal
   cycle.
-* With ``register_access`` mode, the controller visits register mode before a tile that needs a register
-  command, and at the end for the last results. It issues what the next tile needs, and what remains of the
-  previous group.
+* With ``register_access`` mode, the controller visits register mode before a run that needs a register
+  command, and at the end for the last results. It issues what the next run needs, and what remains of the
+  previous pass.
+* The results of a pass are read one after the other, when the last MACAB of all its runs is through.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pim_model.lowering import Lowering
-from pim_model.mapping.layout import tile_grid
-from pim_model.schedule_steps import Past, Refresh, Registers, Step, StepTable, Tile, step_table
+from pim_model.schedule_steps import Past, Refresh, Registers, RowRun, Step, StepTable, step_table
 from pim_model.spec.config import Config
 from pim_model.spec.macro import MatVec
-from pim_model.spec.micro import Micro, MicroOp
+from pim_model.spec.micro import WITH_ROW, Micro, MicroOp
+from pim_model.spec.order import Order
 
 __all__ = ["PCU_LATENCY", "Cost", "Placed", "macro_cycles", "place"]
 
@@ -53,37 +54,37 @@ class Cost:
     commands: Mapping[MicroOp, int]
 
 
-def macro_cycles(config: Config, macro: MatVec, refresh_due: int | None = None) -> Cost:
-    """Cycles and command counts of a macro. ``refresh_due``: cycle of the next refresh, None for none."""
+def macro_cycles(
+    config: Config, macro: MatVec, refresh_due: int | None = None, order: Order | None = None
+) -> Cost:
+    """Cycles and command counts of a macro.
+
+    ``refresh_due``: cycle of the next refresh, None for none. ``order``: another order than the best, to compare.
+    """
     shape = _shape(macro)
-    cost = _cost(config, shape, None)
+    cost = _cost(config, shape, None, order)
     if refresh_due is None or refresh_due >= cost.cycles:
         return cost
-    return _cost(config, shape, refresh_due)
+    return _cost(config, shape, refresh_due, order)
 
 
-def place(config: Config, macro: MatVec, refresh_due: int | None = None) -> list[Placed]:
-    """The commands of a macro on each channel, in the order of (cycle, slot)."""
+def place(
+    config: Config, macro: MatVec, refresh_due: int | None = None, order: Order | None = None
+) -> list[Placed]:
+    """The commands of a macro on each channel, in the order of (cycle, slot). As :func:`macro_cycles`."""
     table = step_table(config.timing_name, config.geometry)
-    tiles = tile_grid(macro.rows, macro.columns, config.geometry)[1]
-    mac = [Micro(MicroOp.MACAB, column=column) for column in range(config.geometry.columns)]
-    write = [Micro(MicroOp.WRGB, column=column) for column in range(config.geometry.columns)]
-    placed: list[Placed] = []
-    for base, past, step, group, tile in _walk(table, config, macro, refresh_due):
-        for cycle, slot, op, column in table.after(past, step).commands:
-            if op is MicroOp.MACAB:
-                micro = mac[column]
-            elif op is MicroOp.WRGB:
-                micro = write[column]
-            elif op is MicroOp.ACTAB:
-                micro = Micro(op, row=macro.weight_row + group * tiles + tile)
-            elif op is MicroOp.ACTAF:
-                micro = Micro(op, row=macro.function or 0)
-            else:
-                micro = Micro(op)
-            placed.append((base + cycle, slot, micro))
+    placed = [
+        (base + cycle, slot, _micro(op, row if op in WITH_ROW else 0, column, mode))
+        for base, past, step, row in _walk(table, Lowering(config, macro, order), refresh_due)
+        for cycle, slot, op, column, mode in table.after(past, step).commands
+    ]
     placed.sort(key=lambda entry: entry[:2])
     return placed
+
+
+@lru_cache(maxsize=4096)
+def _micro(op: MicroOp, row: int, column: int, mode: int) -> Micro:
+    return Micro(op, row=row, column=column, mode=mode)
 
 
 def _shape(macro: MatVec) -> MatVec:
@@ -101,10 +102,10 @@ def _shape(macro: MatVec) -> MatVec:
 
 
 @lru_cache(maxsize=4096)
-def _cost(config: Config, macro: MatVec, refresh_due: int | None) -> Cost:
+def _cost(config: Config, macro: MatVec, refresh_due: int | None, order: Order | None) -> Cost:
     """The cost alone: as :func:`_walk`, but over numbers, since the device asks for each macro and refresh phase."""
     table = step_table(config.timing_name, config.geometry)
-    numbers, plain = _numbered(config, macro)
+    numbers, plain = _numbered(config, macro, order)
     base, past, end, refreshes = 0, table.idle, 0, 0
     due = _NEVER if refresh_due is None else refresh_due
     interval = table.refresh_interval
@@ -121,10 +122,10 @@ def _cost(config: Config, macro: MatVec, refresh_due: int | None) -> Cost:
 
 
 @lru_cache(maxsize=1024)
-def _numbered(config: Config, macro: MatVec) -> tuple[list[int], dict[MicroOp, int]]:
+def _numbered(config: Config, macro: MatVec, order: Order | None) -> tuple[list[int], dict[MicroOp, int]]:
     """Numbers of a macro's steps in order, and its commands without refresh."""
     table = step_table(config.timing_name, config.geometry)
-    steps = [step for step, _, _ in _steps(Lowering(config, macro), config.timing.direct)]
+    steps = [step for step, _ in _steps(Lowering(config, macro, order))]
     commands: Counter[MicroOp] = Counter()
     for step, times in Counter(steps).items():
         for op, count in table.counts(step).items():
@@ -133,36 +134,37 @@ def _numbered(config: Config, macro: MatVec) -> tuple[list[int], dict[MicroOp, i
 
 
 def _walk(
-    table: StepTable, config: Config, macro: MatVec, refresh_due: int | None
-) -> Iterator[tuple[int, Past, Step, int, int]]:
-    """The steps of a macro: (cycle that the step counts from, past, step, group, tile)."""
+    table: StepTable, lowering: Lowering, refresh_due: int | None
+) -> Iterator[tuple[int, Past, Step, int]]:
+    """The steps of a macro: (cycle that the step counts from, past, step, row)."""
     base, past, due = 0, table.idle, refresh_due
     interval = table.refresh_interval
-    for step, group, tile in _steps(Lowering(config, macro), config.timing.direct):
+    for step, row in _steps(lowering):
         outcome = table.after(past, step)
         while due is not None and outcome.gate is not None and due <= base + outcome.gate:
-            yield base, past, Refresh(), group, tile
+            yield base, past, Refresh(), 0
             refresh = table.after(past, Refresh())
             base, past, due = base + refresh.shift, refresh.past, due + interval
             outcome = table.after(past, step)
-        yield base, past, step, group, tile
+        yield base, past, step, row
         base, past = base + outcome.shift, outcome.past
 
 
-def _steps(lowering: Lowering, direct: bool) -> Iterator[tuple[Step, int, int]]:
-    """A macro as steps: before each tile the register commands it waits for, the last results first."""
-    groups, tiles = lowering.grid
-    activation = lowering.macro.function is not None
-    read = MicroOp.RDAF if activation else MicroOp.RDMAC
-    result: MicroOp | None = None
-    for _ in range(lowering.macro.tokens):
-        for group in range(groups):
-            for tile in range(tiles):
-                load = lowering.columns(tile) if lowering.loads(group) else 0
-                if tile == 0 or load:
-                    yield Registers(not direct, result if tile == 0 else None, tile == 0, load), group, tile
-                yield Tile(lowering.columns(tile), False), group, tile
-            if activation:
-                yield Tile(0, True), group, tiles
-            result = read
-    yield Registers(not direct, result, False, 0), groups, tiles
+def _steps(lowering: Lowering) -> Iterator[tuple[Step, int]]:
+    """A macro as steps: before each run the register commands it waits for, the last results first. Of a run also the
+    row operand."""
+    visit = not lowering.config.timing.direct
+    results: tuple[tuple[MicroOp, int], ...] = ()
+    for lanes in lowering.passes():
+        biases = len(lanes)
+        for run in lowering.runs(lanes):
+            load = run.columns if run.load else 0
+            if results or biases or load:
+                yield Registers(visit, results, biases, load), 0
+            results, biases = (), 0
+            yield RowRun(run.columns, run.accumulators, run.opens, run.closes), lowering.row(run)
+            if not run.columns:
+                results = ((MicroOp.RDAF, 0),)
+        if lowering.macro.function is None:
+            results = tuple((MicroOp.RDMAC, index) for index in range(len(lanes)))
+    yield Registers(visit, results, 0, 0), 0

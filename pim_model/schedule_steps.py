@@ -13,7 +13,7 @@ from pim_model.spec.micro import REGISTER_OPS, MicroOp
 from pim_model.spec.timing import Timing, timing
 from pim_model.spec.timing_rules import Scope
 
-__all__ = ["Outcome", "Past", "Refresh", "Registers", "Step", "StepTable", "Tile", "step_table"]
+__all__ = ["Outcome", "Past", "Refresh", "Registers", "RowRun", "Step", "StepTable", "step_table"]
 
 Past = int
 """Number of a distinct past in its table."""
@@ -24,18 +24,23 @@ class Registers:
     """Register commands of slot 1, in order; with ``visit``, between TMOD_IN and TMOD_OUT."""
 
     visit: bool
-    result: MicroOp | None
-    bias: bool
+    results: tuple[tuple[MicroOp, int], ...]
+    """(RDMAC or RDAF, mode)"""
+    biases: int
+    """Accumulator sets to load, from the first on."""
     load: int
     """Columns of the global buffer to write."""
 
 
 @dataclass(frozen=True)
-class Tile:
-    """One row opened, used and closed: a weight tile of ``columns``, or the table row."""
+class RowRun:
+    """MACABs of one accumulator set on an open row, or its activation through an open table row."""
 
     columns: int
-    activation: bool
+    """0 for an activation."""
+    mode: int
+    opens: bool
+    closes: bool
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Refresh:
     """One all-bank refresh. What it waits for, the command that it precedes waits for too, so it is never early."""
 
 
-Step = Registers | Tile | Refresh
+Step = Registers | RowRun | Refresh
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,8 @@ class Outcome:
 
     gate: int | None
     """Cycle of the row command before which a due refresh goes; None for a step without one."""
-    commands: tuple[tuple[int, int, MicroOp, int], ...]
-    """(cycle, slot, op, column)"""
+    commands: tuple[tuple[int, int, MicroOp, int, int], ...]
+    """(cycle, slot, op, column, mode)"""
     past: Past
     shift: int
     """What to add to the count for the next step."""
@@ -94,7 +99,7 @@ class StepTable:
         self.refresh_interval = timing.refresh_interval
         self._result_latency = max(1, timing.cycles("RLREG + BL"))
         longest = max(rule.cycles for rule in timing.rules)
-        # A register command may be placed as early as a tile before the last row command; rules reach
+        # A register command may be placed as early as a run before the last row command; rules reach
         # further back.
         self._horizon = 3 * longest + 2 * columns + 64
         self._numbers: dict[_History, Past] = {}
@@ -131,16 +136,16 @@ class StepTable:
     @lru_cache(maxsize=1024)
     def counts(step: Step) -> Mapping[MicroOp, int]:
         """Commands of a step, by kind."""
-        return Counter(op for op, _ in _ops(step))
+        return Counter(op for op, _, _ in _ops(step))
 
     def _place(self, past: Past, step: Step) -> Outcome:
         placer = _Placer(self, self._histories[past])
-        for op, column in _ops(step):
-            placer.put(op, column)
+        for op, column, mode in _ops(step):
+            placer.put(op, column, mode)
         first = placer.commands[0]
         gate = first[0] if first[2] in (MicroOp.ACTAB, MicroOp.ACTAF, MicroOp.TMOD_IN) else None
         end = 0
-        for cycle, _, op, _ in placer.commands:
+        for cycle, _, op, _, _ in placer.commands:
             arrival = self._result_latency if op in (MicroOp.RDMAC, MicroOp.RDAF) else 0
             end = max(end, cycle + arrival + 1)
         history, shift = placer.history()
@@ -163,7 +168,7 @@ class _Placer:
         self._ops = list(history.ops)
         self._macs = list(history.macs)
         self._writes = list(history.writes)
-        self.commands: list[tuple[int, int, MicroOp, int]] = []
+        self.commands: list[tuple[int, int, MicroOp, int, int]] = []
 
     def earliest(self, op: MicroOp, column: int) -> int:
         cycle = self._slots[op in REGISTER_OPS] + 1
@@ -175,7 +180,7 @@ class _Placer:
             cycle = max(cycle, self._macs[column] + self._table._mac_to_write)
         return cycle
 
-    def put(self, op: MicroOp, column: int) -> None:
+    def put(self, op: MicroOp, column: int, mode: int) -> None:
         cycle = self.earliest(op, column)
         slot = int(op in REGISTER_OPS)
         self._slots[slot] = cycle
@@ -184,7 +189,7 @@ class _Placer:
             self._macs[column] = cycle
         elif op is MicroOp.WRGB:
             self._writes[column] = cycle
-        self.commands.append((cycle, slot, op, column))
+        self.commands.append((cycle, slot, op, column, mode))
 
     def history(self) -> tuple[_History, int]:
         """What later steps need to know, relative to the last row command; and that command's cycle."""
@@ -199,22 +204,25 @@ class _Placer:
 
 
 @cache
-def _ops(step: Step) -> tuple[tuple[MicroOp, int], ...]:
-    """The commands of a step, in order, with their columns."""
+def _ops(step: Step) -> tuple[tuple[MicroOp, int, int], ...]:
+    """The commands of a step, in order: (op, column, mode)."""
     if isinstance(step, Refresh):
-        return ((MicroOp.REFAB, 0),)
-    if isinstance(step, Tile):
-        if step.activation:
-            return ((MicroOp.ACTAF, 0), (MicroOp.AF, 0), (MicroOp.PREA, 0))
-        macs = tuple((MicroOp.MACAB, column) for column in range(step.columns))
-        return ((MicroOp.ACTAB, 0), *macs, (MicroOp.PREA, 0))
-    body = [(MicroOp.WRGB, column) for column in range(step.load)]
-    if step.bias:
-        body.insert(0, (MicroOp.WRBIAS, 0))
-    if step.result is not None:
-        body.insert(0, (step.result, 0))
+        return ((MicroOp.REFAB, 0, 0),)
+    if isinstance(step, RowRun):
+        if step.columns:
+            opening, body = MicroOp.ACTAB, [(MicroOp.MACAB, c, step.mode) for c in range(step.columns)]
+        else:
+            opening, body = MicroOp.ACTAF, [(MicroOp.AF, 0, step.mode)]
+        first = [(opening, 0, 0)] if step.opens else []
+        last = [(MicroOp.PREA, 0, 0)] if step.closes else []
+        return (*first, *body, *last)
+    body = [
+        *((op, 0, mode) for op, mode in step.results),
+        *((MicroOp.WRBIAS, 0, mode) for mode in range(step.biases)),
+        *((MicroOp.WRGB, column, 0) for column in range(step.load)),
+    ]
     if step.visit:
-        body = [(MicroOp.TMOD_IN, 0), *body, (MicroOp.TMOD_OUT, 0)]
+        body = [(MicroOp.TMOD_IN, 0, 0), *body, (MicroOp.TMOD_OUT, 0, 0)]
     return tuple(body)
 
 

@@ -4,13 +4,13 @@ Enforced here: the hazards on single columns of the global buffer (rules tGBMAC 
 activation results exist before they are used. All other timing is in ``channel.py``.
 """
 
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.layouts import RegisterKind, RegisterStep, Tile
 from pim_model.spec.config import Config
-from pim_model.spec.micro import MicroOp
+from pim_model.spec.micro import SETS, MicroOp
 from pim_model.spec.timing_rules import Scope
 
 __all__ = ["RegisterStream"]
@@ -26,8 +26,8 @@ _OPS = {
 class RegisterStream(wiring.Component):
     """Issue the steps of the register stream as early as hazards and gates allow.
 
-    The stream is in order: bias of a group, its buffer loads, its results, bias of the next group. A load may run
-    ahead of the row stream by one: column c is written again once the tile that reads it last has passed c.
+    The stream is in order: the biases of a pass, its buffer loads, its results, the biases of the next pass. A load may
+    run ahead of the row stream by one: column c is written again once the run that reads it last has passed c.
 
     Members
     -------
@@ -41,19 +41,21 @@ class RegisterStream(wiring.Component):
     tile : In(Tile), tile_valid : In(1)
         Head of the row stream.
     mac, mac_last : In(1)
-        MACAB is issued in this cycle; it is the tile's last.
+        MACAB is issued in this cycle; it is the run's last.
     mac_index : In(7)
-        MACABs of the tile issued before this cycle; zero again after the last.
+        MACABs of the run issued before this cycle; zero again after the last.
     af : In(1)
         AF is issued in this cycle.
-    op, column, data : Out
+    op, column, accumulators, data : Out
         Slot 1 in this cycle.
     pending : Out(1)
         The next step waits for nothing but time, a result's place or register mode.
     mac_allowed : Out(1)
         The operands of the next MACAB are there.
+    af_allowed : Out(1)
+        The result of the AF before has been read.
     tile_ready : Out(1)
-        The operands of all MACABs of the head tile are there.
+        There is a head run, and nothing that it needs of the register stream is missing.
     finished : Out(1)
         The last step of a macro has been issued and none of the next has come.
     """
@@ -74,9 +76,11 @@ class RegisterStream(wiring.Component):
                 "af": In(1),
                 "op": Out(5),
                 "column": Out(6),
+                "accumulators": Out(1),
                 "data": Out(256),
                 "pending": Out(1),
                 "mac_allowed": Out(1),
+                "af_allowed": Out(1),
                 "tile_ready": Out(1),
                 "finished": Out(1),
             }
@@ -92,10 +96,10 @@ class RegisterStream(wiring.Component):
 
         step = self.steps.p
         tile = self.tile
-        bias_loaded = Signal()
-        summed = Signal()
+        #: By accumulator set.
+        bias_loaded, summed = Signal(SETS), Signal(SETS)
         activated = Signal()
-        #: Columns written, old enough to be read, and not yet read by the tile that loads them.
+        #: Columns written, old enough to be read, and not yet read by the run that loads them.
         columns_ready = Signal(8)
         #: Loads begun and not yet released, the one being written included.
         loads = Signal(2)
@@ -103,15 +107,16 @@ class RegisterStream(wiring.Component):
         # --- what the next step waits for
         older = Signal(2)
         possible = Signal()
+        summed_here = summed.bit_select(step.accumulators, 1)
         m.d.comb += older.eq(loads - (step.column != 0))
         with m.Switch(step.kind):
             with m.Case(RegisterKind.WRGB):
                 passed = self.tile_valid & tile.release & (self.mac_index > step.column)
                 m.d.comb += possible.eq((older == 0) | ((older == 1) & passed))
             with m.Case(RegisterKind.WRBIAS):
-                m.d.comb += possible.eq(~bias_loaded & ~summed)
+                m.d.comb += possible.eq(~bias_loaded.bit_select(step.accumulators, 1) & ~summed_here)
             with m.Case(RegisterKind.RDMAC):
-                m.d.comb += possible.eq(summed)
+                m.d.comb += possible.eq(summed_here)
             with m.Case(RegisterKind.RDAF):
                 m.d.comb += possible.eq(activated)
         m.d.comb += self.pending.eq(self.steps.valid & possible)
@@ -128,7 +133,11 @@ class RegisterStream(wiring.Component):
                 for kind, op in _OPS.items():
                     with m.Case(kind):
                         m.d.comb += self.op.eq(op)
-        m.d.comb += [self.column.eq(step.column), self.data.eq(step.data)]
+        m.d.comb += [
+            self.column.eq(step.column),
+            self.accumulators.eq(step.accumulators),
+            self.data.eq(step.data),
+        ]
 
         # --- what has been done
         written = Signal()
@@ -145,19 +154,26 @@ class RegisterStream(wiring.Component):
 
         with m.If(self.steps.valid):
             m.d.sync += self.finished.eq(self.steps.ready & step.final)
-        with m.If(self.op == MicroOp.WRBIAS):
-            m.d.sync += bias_loaded.eq(1)
         with m.If(self.mac & self.mac_last & tile.last):
-            m.d.sync += [bias_loaded.eq(0), summed.eq(1)]
+            m.d.sync += bias_loaded.bit_select(tile.accumulators, 1).eq(0)
+            m.d.sync += summed.bit_select(tile.accumulators, 1).eq(1)
+        with m.If(self.op == MicroOp.WRBIAS):
+            m.d.sync += bias_loaded.bit_select(step.accumulators, 1).eq(1)
         with m.If(self.af):
             m.d.sync += activated.eq(1)
-        with m.If((self.op == MicroOp.RDMAC) | (self.op == MicroOp.RDAF)):
+        with m.If(self.op == MicroOp.RDMAC):
+            m.d.sync += summed.bit_select(step.accumulators, 1).eq(0)
+        with m.If(self.op == MicroOp.RDAF):
+            # After the first of two nobody asks for the other's sums but its AF.
             m.d.sync += [summed.eq(0), activated.eq(0)]
 
+        biased = bias_loaded.bit_select(tile.accumulators, 1)
         m.d.comb += [
-            self.mac_allowed.eq(bias_loaded & (~tile.load | (columns_ready != 0))),
+            self.mac_allowed.eq(self.tile_valid & biased & (~tile.load | (columns_ready != 0))),
+            self.af_allowed.eq(self.tile_valid & ~activated),
             self.tile_ready.eq(
-                self.tile_valid & bias_loaded & (~tile.load | (columns_ready >= tile.columns))
+                self.tile_valid
+                & Mux(tile.table, ~activated, biased & (~tile.load | (columns_ready >= tile.columns)))
             ),
         ]
         return m

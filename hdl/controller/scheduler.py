@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hdl.layouts import ChannelOp, RegisterStep, Tile
 from pim_model.spec.config import Config
-from pim_model.spec.micro import REGISTER_OPS, MicroOp
+from pim_model.spec.micro import REGISTER_OPS, MicroOp, Mode
 
 from .bank import BankState
 from .channel import ChannelGates
@@ -136,6 +136,8 @@ class Scheduler(wiring.Component):
             registers.af.eq((self.op0 == MicroOp.AF) & ~in_program),
             self.op1.eq(registers.op),
             self.column1.eq(registers.column),
+            self.mode0.eq(Mux(tile.accumulators, Mode.SET1, 0)),
+            self.mode1.eq(Mux(registers.accumulators, Mode.SET1, 0)),
             self.wdata.eq(Mux(in_program, self.ops.p.data, Mux(in_pim, registers.data, normal.data))),
             self.wmask.eq(Mux(in_pim, -1, normal.mask)),
         ]
@@ -169,6 +171,13 @@ class Scheduler(wiring.Component):
             with m.Elif(bank.any_open):
                 issue(MicroOp.PREA)
             return ~in_mode & ~bank.any_open
+
+        def next_run():
+            """The head run's last command but PREA is issued: go on with the next run on the same row, or close it."""
+            with m.If(tile.keep):
+                m.d.comb += self.tiles.ready.eq(1)
+            with m.Else():
+                m.next = "CLOSE ROW"
 
         with m.Switch(self.op0):
             with m.Case(MicroOp.TMOD_IN):
@@ -225,8 +234,12 @@ class Scheduler(wiring.Component):
                 with m.Elif(refresh.due):
                     issue(MicroOp.REFAB)
                 with m.Elif((registers.tile_ready | timing.direct) & self.tiles.valid):
-                    with m.If(issue(MicroOp.ACTAB)):
-                        m.next = "MULTIPLY"
+                    with m.If(tile.table):
+                        with m.If(issue(MicroOp.ACTAF)):
+                            m.next = "ACTIVATE"
+                    with m.Else():
+                        with m.If(issue(MicroOp.ACTAB)):
+                            m.next = "MULTIPLY"
                 with m.Elif(registers.pending & (not timing.direct)):
                     issue(MicroOp.TMOD_IN)
                 with m.Elif(self.ops.valid):
@@ -295,36 +308,19 @@ class Scheduler(wiring.Component):
                     with m.If(issue(MicroOp.MACAB, when=registers.mac_allowed)):
                         m.d.sync += mac_index.eq(mac_index + 1)
                         with m.If(registers.mac_last):
-                            # From here on the head tile reads no column of the buffer.
+                            # From here on the head run reads no column of the buffer.
                             m.d.sync += mac_index.eq(0)
-                            m.next = "CLOSE ROW"
-
-            with m.State("CLOSE ROW"):
-                m.d.comb += in_pim.eq(1)
-                with m.If(issue(MicroOp.PREA)):
-                    with m.If(tile.last & tile.activate):
-                        m.next = "OPEN TABLE"
-                    with m.Else():
-                        m.d.comb += self.tiles.ready.eq(1)
-                        m.next = "BOUNDARY"
-
-            with m.State("OPEN TABLE"):
-                m.d.comb += [in_pim.eq(1), self.row0.eq(tile.function)]
-                with m.If(self.abort):
-                    m.next = "ABORT"
-                with m.Else():
-                    with m.If(issue(MicroOp.ACTAF)):
-                        m.next = "ACTIVATE"
+                            next_run()
 
             with m.State("ACTIVATE"):
                 m.d.comb += in_pim.eq(1)
                 with m.If(self.abort):
                     m.next = "ABORT"
                 with m.Else():
-                    with m.If(issue(MicroOp.AF)):
-                        m.next = "CLOSE TABLE"
+                    with m.If(issue(MicroOp.AF, when=registers.af_allowed)):
+                        next_run()
 
-            with m.State("CLOSE TABLE"):
+            with m.State("CLOSE ROW"):
                 m.d.comb += in_pim.eq(1)
                 with m.If(issue(MicroOp.PREA)):
                     m.d.comb += self.tiles.ready.eq(1)

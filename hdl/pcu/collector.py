@@ -23,8 +23,8 @@ _EXPECTED = 16
 class Collector(wiring.Component):
     """One result of every channel concerned a cycle, in the order in which the results were announced.
 
-    MATVECs: group after group, token after token. Instructions: round after round. Both kinds are never awaited at the
-    same time.
+    MATVECs: group after group; with direct register access of two tokens in turn, as in ``spec/order.py``, otherwise
+    token after token. Instructions: round after round. Both kinds are never awaited at the same time.
 
     Members
     -------
@@ -109,9 +109,11 @@ class Collector(wiring.Component):
         ]
 
         # --- MATVEC: the banks of all channels side by side
-        token, group = Signal(16), Signal(24)
+        # Where registers are reached in register mode, tokens make pairs only if there is one group: in order again.
+        token, group, second = Signal(16), Signal(24), Signal()
         base, byte = Signal(16), Signal(22)  # both from the output's first word on
-        last_group, last_token = group == job.groups - 1, token == job.tokens - 1
+        last_group, last_token = group == job.groups - 1, token + second == job.tokens - 1
+        pair = (second | ~last_token) & self._config.timing.direct
         rows = Signal(range(outputs + 1))
         m.d.comb += rows.eq(Mux(last_group, job.last_rows, outputs))
         lanes = Cat((rows > row).replicate(2) for row in range(outputs))
@@ -123,7 +125,7 @@ class Collector(wiring.Component):
         words = Cat(self.results[i].p for i in range(channels))
         with m.If(jobs.o.valid):
             m.d.comb += [
-                self.address.eq(job.output + base + (byte >> 5)),
+                self.address.eq(job.output + base + (byte >> 5) + Mux(second, job.output_stride, 0)),
                 self.data.eq(packed << (place * 8)),
                 self.mask.eq(lanes << place),
             ]
@@ -131,12 +133,15 @@ class Collector(wiring.Component):
             m.d.comb += [self.address.eq(order.address + step), self.data.eq(words), self.mask.eq(whole)]
 
         with m.If(self.write & jobs.o.valid):
-            m.d.sync += [group.eq(group + 1), byte.eq(byte + group_bytes)]
-            with m.If(last_group):
-                m.d.sync += [group.eq(0), byte.eq(0), token.eq(token + 1), base.eq(base + job.output_stride)]
-                with m.If(last_token):
-                    m.d.sync += [token.eq(0), base.eq(0)]
-                    m.d.comb += [self.done.eq(1), jobs.o.ready.eq(1)]
+            m.d.sync += second.eq(pair & ~second)
+            with m.If(second | ~pair):
+                m.d.sync += [group.eq(group + 1), byte.eq(byte + group_bytes)]
+                with m.If(last_group):
+                    m.d.sync += [group.eq(0), byte.eq(0), token.eq(token + 1 + second)]
+                    m.d.sync += base.eq(base + (job.output_stride << second))
+                    with m.If(last_token):
+                        m.d.sync += [token.eq(0), base.eq(0)]
+                        m.d.comb += [self.done.eq(1), jobs.o.ready.eq(1)]
         with m.Elif(self.write):
             m.d.sync += [round_.eq(round_ + 1), step.eq(step + order.stride)]
             with m.If(round_ == order.rounds - 1):

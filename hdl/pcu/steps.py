@@ -13,6 +13,7 @@ from pim_model.spec.config import Config
 from pim_model.spec.geometry import COLUMN_BYTES, LANES
 
 from .buffer import line_words
+from .passes import Passes
 
 __all__ = ["StepUnroller"]
 
@@ -57,16 +58,18 @@ class StepUnroller(wiring.Component):
         job = self.job
 
         # --- address stage: which step comes next, and the word that it needs
-        token, group, tile, column = Signal(16), Signal(24), Signal(24), Signal(6)
-        input_base, input_word = Signal(16), Signal(16)
+        m.submodules.passes = passes = Passes(self._config)
+        m.d.comb += [passes.job.eq(job), passes.start.eq(self.start)]
+        tile, column, second = Signal(24), Signal(6), Signal()
+        input_base, tile_word = Signal(16), Signal(16)  # of the first lane
         bias_byte = Signal(21)
-        last_tile, last_group, last_token = (
-            tile == job.tiles - 1,
-            group == job.groups - 1,
-            token == job.tokens - 1,
-        )
+        last_tile = tile == job.tiles - 1
+        last_lane = Signal()
         last_column = Signal()
-        m.d.comb += last_column.eq(column == Mux(last_tile, job.last_columns, geometry.columns) - 1)
+        m.d.comb += [
+            last_lane.eq(second | ~(passes.token_pair | passes.group_pair)),
+            last_column.eq(column == Mux(last_tile, job.last_columns, geometry.columns) - 1),
+        ]
 
         move = Signal()  # the data stage takes a step in this cycle
         m.d.comb += self.read.eq(move)
@@ -78,12 +81,7 @@ class StepUnroller(wiring.Component):
         with m.FSM(name="steps") as fsm:
             with m.State("IDLE"):
                 with m.If(self.start):
-                    m.d.sync += [
-                        token.eq(0),
-                        group.eq(0),
-                        input_base.eq(job.input),
-                        bias_byte.eq(job.bias * COLUMN_BYTES),
-                    ]
+                    m.d.sync += [input_base.eq(job.input), bias_byte.eq(job.bias * COLUMN_BYTES)]
                     m.next = "BIAS"
 
             with m.State("BIAS"):
@@ -91,44 +89,58 @@ class StepUnroller(wiring.Component):
                 m.d.comb += self.address.eq(bias_byte >> 5)
                 m.d.comb += zero.eq(~job.has_bias)
                 with m.If(move):
-                    m.d.sync += bias_byte.eq(bias_byte + 2 * geometry.outputs)
-                    m.d.sync += [tile.eq(0), column.eq(0), input_word.eq(input_base)]
-                    m.next = "LOAD"
-                    with m.If((job.tiles == 1) & (group != 0)):
+                    m.d.sync += second.eq(~last_lane)
+                    with m.If(last_lane | passes.group_pair):
+                        m.d.sync += bias_byte.eq(bias_byte + 2 * geometry.outputs)
+                    with m.If(last_lane):
+                        m.d.sync += [tile.eq(0), column.eq(0), tile_word.eq(input_base)]
                         m.next = "RESULT"
+                        with m.If((job.tiles != 1) | passes.first_group | passes.token_pair):
+                            m.next = "LOAD"
 
             with m.State("LOAD"):
-                m.d.comb += [issue.eq(1), kind.eq(RegisterKind.WRGB), self.address.eq(input_word)]
+                m.d.comb += [issue.eq(1), kind.eq(RegisterKind.WRGB)]
+                m.d.comb += self.address.eq(tile_word + column + Mux(second, job.input_stride, 0))
                 m.d.comb += partial.eq(last_tile & last_column)
                 with m.If(move):
-                    m.d.sync += [input_word.eq(input_word + 1), column.eq(column + 1)]
+                    m.d.sync += column.eq(column + 1)
                     with m.If(last_column):
-                        m.d.sync += [column.eq(0), tile.eq(tile + 1)]
-                        with m.If(last_tile):
-                            m.next = "RESULT"
+                        m.d.sync += [column.eq(0), second.eq(passes.token_pair & ~second)]
+                        with m.If(second | ~passes.token_pair):
+                            m.d.sync += [tile.eq(tile + 1), tile_word.eq(tile_word + geometry.columns)]
+                            with m.If(last_tile):
+                                m.next = "RESULT"
 
             with m.State("RESULT"):
                 m.d.comb += [issue.eq(1), zero.eq(1)]
                 m.d.comb += kind.eq(Mux(job.activate, RegisterKind.RDAF, RegisterKind.RDMAC))
-                m.d.comb += final.eq(last_group & last_token)
+                m.d.comb += final.eq(passes.last & last_lane)
                 with m.If(move):
-                    m.d.sync += group.eq(group + 1)
-                    m.next = "BIAS"
-                    with m.If(last_group):
-                        m.d.sync += [
-                            group.eq(0),
-                            token.eq(token + 1),
-                            input_base.eq(input_base + job.input_stride),
-                            bias_byte.eq(job.bias * COLUMN_BYTES),
-                        ]
-                        with m.If(last_token):
+                    m.d.sync += second.eq(~last_lane)
+                    with m.If(last_lane):
+                        m.d.comb += passes.next.eq(1)
+                        m.next = "BIAS"
+                        with m.If(passes.last_group):
+                            m.d.sync += [
+                                input_base.eq(input_base + (job.input_stride << passes.token_pair)),
+                                bias_byte.eq(job.bias * COLUMN_BYTES),
+                            ]
+                        with m.If(passes.last):
                             m.next = "IDLE"
 
         # --- data stage: the step, and its word as the buffer's read port shows it
         held = Signal()
         held_step = Signal(
             data.StructLayout(
-                {"kind": RegisterKind, "column": 6, "final": 1, "zero": 1, "partial": 1, "shift": 5}
+                {
+                    "kind": RegisterKind,
+                    "column": 6,
+                    "accumulators": 1,
+                    "final": 1,
+                    "zero": 1,
+                    "partial": 1,
+                    "shift": 5,
+                }
             )
         )
         m.d.comb += move.eq(issue & (~held | self.steps.ready))
@@ -137,6 +149,7 @@ class StepUnroller(wiring.Component):
                 held.eq(1),
                 held_step.kind.eq(kind),
                 held_step.column.eq(column),
+                held_step.accumulators.eq(second),
                 held_step.final.eq(final),
                 held_step.zero.eq(zero),
                 held_step.partial.eq(partial),
@@ -165,6 +178,7 @@ class StepUnroller(wiring.Component):
             self.holds.eq(held & ~self.steps.ready),
             self.steps.p.kind.eq(held_step.kind),
             self.steps.p.column.eq(held_step.column),
+            self.steps.p.accumulators.eq(held_step.accumulators),
             self.steps.p.final.eq(held_step.final),
             self.busy.eq(held | ~fsm.ongoing("IDLE")),
         ]

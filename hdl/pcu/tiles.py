@@ -1,11 +1,13 @@
-"""Unroll a job into the row stream: one tile after the other, row-major."""
+"""Unroll a job into the row stream: pass by pass; in a pass tile by tile, of a tile each lane; then the activations."""
 
-from amaranth import Module, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.layouts import Job, Tile
 from pim_model.spec.config import Config
+
+from .passes import Passes
 
 __all__ = ["TileUnroller"]
 
@@ -33,38 +35,50 @@ class TileUnroller(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        direct = self._config.timing.direct
+        m.submodules.passes = passes = Passes(self._config)
         job, out = self.job, self.tiles.p
-        row = Signal(16)
-        token, group, tile = Signal(16), Signal(24), Signal(24)
-        last_tile, last_group, last_token = (
-            tile == job.tiles - 1,
-            group == job.groups - 1,
-            token == job.tokens - 1,
-        )
-        reloads = Signal()
+        m.d.comb += [passes.job.eq(job), passes.start.eq(self.start)]
+        row = Signal(16)  # of the first lane
+        tile, second, table = Signal(24), Signal(), Signal()
+        last_tile = tile == job.tiles - 1
+        last_lane = second | ~(passes.token_pair | passes.group_pair)
+        several = job.tiles != 1
         m.d.comb += [
-            # An input of one tile stays in the buffer for all groups of its token.
-            reloads.eq(job.tiles != 1),
             out.row.eq(row),
-            out.columns.eq(self._config.geometry.columns),
-            out.load.eq(reloads | (group == 0)),
-            out.release.eq(reloads | last_group),
-            out.last.eq(last_tile),
-            out.activate.eq(job.activate),
-            out.function.eq(job.function),
+            out.accumulators.eq(second),
+            out.table.eq(table),
             self.tiles.valid.eq(self.busy),
         ]
-        with m.If(last_tile):
-            m.d.comb += out.columns.eq(job.last_columns)
+        with m.If(table):
+            # In register mode the first result is read with all rows closed.
+            m.d.comb += [out.row.eq(job.function), out.keep.eq(~last_lane if direct else 0)]
+        with m.Else():
+            # Of one token, the input of a single tile stays in the buffer for all groups.
+            m.d.comb += [
+                out.columns.eq(Mux(last_tile, job.last_columns, self._config.geometry.columns)),
+                out.load.eq(passes.token_pair | (~second & (several | passes.first_group))),
+                out.release.eq(passes.token_pair | (last_lane & (several | passes.last_group))),
+                out.last.eq(last_tile),
+                out.keep.eq(passes.token_pair & ~second if direct else 0),
+            ]
+            with m.If(second & passes.group_pair):
+                m.d.comb += out.row.eq(row + job.tiles)
 
         with m.If(self.start):
-            m.d.sync += [self.busy.eq(1), row.eq(job.weight_row), token.eq(0), group.eq(0), tile.eq(0)]
+            m.d.sync += [self.busy.eq(1), row.eq(job.weight_row), tile.eq(0)]
         with m.Elif(self.tiles.valid & self.tiles.ready):
-            m.d.sync += [row.eq(row + 1), tile.eq(tile + 1)]
-            with m.If(last_tile):
-                m.d.sync += [tile.eq(0), group.eq(group + 1)]
-                with m.If(last_group):
-                    m.d.sync += [group.eq(0), row.eq(job.weight_row), token.eq(token + 1)]
-                    with m.If(last_token):
-                        m.d.sync += self.busy.eq(0)
+            m.d.sync += second.eq(~last_lane)
+            with m.If(last_lane & ~table):
+                m.d.sync += [row.eq(row + 1), tile.eq(tile + 1)]
+                with m.If(last_tile):
+                    m.d.sync += [tile.eq(0), table.eq(job.activate)]
+                    m.d.sync += row.eq(row + 1 + Mux(passes.group_pair, job.tiles, 0))
+            with m.If(last_lane & Mux(job.activate, table, last_tile)):
+                m.d.comb += passes.next.eq(1)
+                m.d.sync += table.eq(0)
+                with m.If(passes.last_group):
+                    m.d.sync += row.eq(job.weight_row)
+                with m.If(passes.last):
+                    m.d.sync += self.busy.eq(0)
         return m

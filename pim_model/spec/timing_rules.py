@@ -113,6 +113,7 @@ _ROWS: tuple[tuple[str, Scope, tuple[Op, ...], tuple[Op, ...], str, str], ...] =
     ("tINTW",        C, (*MACS, Op.RDCP, Op.AF),      (Op.WR, Op.WRBK, Op.WRCP),     "RL + BL + tRTW - WL",      "D: as RD to WR: the array is read before it changes"),
     ("tEWTR",        B, (Op.EWMUL,),                  (Op.RD, Op.WR, Op.WRBK, *MACS, Op.RDCP, Op.WRCP), "tEWPRE", "D: the product is in the array when the row may close, and no sooner for sure"),
     ("tAFAF",        C, (Op.AF,),                     (Op.AF,),                      "tAFRD",                    "D: one look-up at a time, whichever the accumulator set"),
+    ("tRDAFAF",      C, (Op.RDAF,),                   (Op.AF,),                      "tCCD",                     "D: as tMACGB; the result has been read before it changes"),
     # --- register mode
     ("tMODIN",       C, (Op.TMOD_IN,),                REGISTERS,                     "tMODIN",                   "R; S 905"),
     ("tMODIN2",      C, (Op.TMOD_IN,),                (Op.TMOD_OUT,),                "tMODIN",                   "S 905"),

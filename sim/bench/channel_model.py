@@ -8,7 +8,7 @@ from typing import Any
 from hdl.layouts import RegisterKind
 from pim_model.channel import Channel
 from pim_model.spec.geometry import COLUMN_BYTES
-from pim_model.spec.micro import Micro
+from pim_model.spec.micro import SETS, Micro
 from pim_model.spec.micro import MicroOp as Op
 
 __all__ = ["ChannelModel"]
@@ -17,8 +17,9 @@ __all__ = ["ChannelModel"]
 class ChannelModel:
     """Takes tiles and steps in any interleaving, executes each as soon as its operands are there.
 
-    A tile runs whole: it needs the bias, and if it loads, all its columns. A load waits until the tile that reads the
-    columns before it has run. ``results`` is what RDMAC and RDAF gave, in order.
+    A tile runs whole: it needs its set's bias, and if it loads, all its columns. A load waits until the tile that reads
+    the columns before it has run, an activation until the result before it has been read. ``results`` is what RDMAC and
+    RDAF gave, in order.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -27,7 +28,9 @@ class ChannelModel:
         self._steps: deque[Any] = deque()
         self._written = 0  # columns of the load in the buffer
         self._loaded = False  # the buffer holds a load that a later tile still reads
-        self._biased = self._summed = False
+        self._open = False
+        self._biased, self._summed = [False] * SETS, [False] * SETS
+        self._activated: int | None = None  # set of the result that waits in the result register
         self.results: deque[int] = deque()
 
     def tile(self, tile: Any) -> None:
@@ -43,7 +46,7 @@ class ChannelModel:
     @property
     def idle(self) -> bool:
         """Nothing waits."""
-        return not (self._tiles or self._steps or self.results)
+        return not (self._tiles or self._steps or self.results or self._open)
 
     def _pump(self) -> None:
         while (self._steps and self._try_step(self._steps[0])) or (
@@ -53,6 +56,7 @@ class ChannelModel:
 
     def _try_step(self, step: Any) -> bool:
         data = int(step.data).to_bytes(COLUMN_BYTES, "little")
+        chosen = int(step.accumulators)
         match step.kind:
             case RegisterKind.WRGB:
                 if step.column == 0 and self._written and self._loaded:
@@ -63,34 +67,49 @@ class ChannelModel:
                 self._written += 1
                 self._channel.execute(Micro(Op.WRGB, column=step.column), data)
             case RegisterKind.WRBIAS:
-                if self._biased or self._summed:
+                if self._biased[chosen] or self._summed[chosen]:
                     return False
-                self._channel.execute(Micro(Op.WRBIAS), data)
-                self._biased = True
-            case kind:
-                if not self._summed:
+                self._channel.execute(Micro(Op.WRBIAS, mode=chosen), data)
+                self._biased[chosen] = True
+            case RegisterKind.RDMAC:
+                if not self._summed[chosen]:
                     return False
-                answer = self._channel.execute(Micro(Op.RDMAC if kind is RegisterKind.RDMAC else Op.RDAF))
-                assert answer is not None
-                self.results.append(int.from_bytes(answer, "little"))
-                self._summed = False
+                self._answer(Micro(Op.RDMAC, mode=chosen))
+                self._summed[chosen] = False
+            case _:
+                if self._activated is None:
+                    return False
+                self._answer(Micro(Op.RDAF))
+                self._summed[self._activated], self._activated = False, None
         self._steps.popleft()
         return True
 
+    def _answer(self, micro: Micro) -> None:
+        answer = self._channel.execute(micro)
+        assert answer is not None
+        self.results.append(int.from_bytes(answer, "little"))
+
     def _try_tile(self, tile: Any) -> bool:
-        if not self._biased or self._summed or (tile.load and self._written < tile.columns):
+        chosen = int(tile.accumulators)
+        if tile.table:
+            if not self._summed[chosen] or self._activated is not None:
+                return False
+        elif not self._biased[chosen] or self._summed[chosen] or (tile.load and self._written < tile.columns):
             return False
-        self._run(Micro(Op.ACTAB, row=tile.row))
+        if not self._open:
+            self._run(Micro(Op.ACTAF if tile.table else Op.ACTAB, row=tile.row))
+        if tile.table:
+            self._run(Micro(Op.AF, mode=chosen))
+            self._activated = chosen
         for column in range(tile.columns):
-            self._run(Micro(Op.MACAB, column=column))
-        self._run(Micro(Op.PREA))
+            self._run(Micro(Op.MACAB, column=column, mode=chosen))
+        self._open = bool(tile.keep)
+        if not self._open:
+            self._run(Micro(Op.PREA))
         if tile.release:
             self._written, self._loaded = 0, False
         if tile.last:
-            if tile.activate:
-                for micro in (Micro(Op.ACTAF, row=tile.function), Micro(Op.AF), Micro(Op.PREA)):
-                    self._run(micro)
-            self._biased, self._summed = False, True
+            self._biased[chosen], self._summed[chosen] = False, True
         self._tiles.popleft()
         return True
 

@@ -107,9 +107,7 @@ class ControllerBench(Harness):
         await self.edge()  # whatever was accepted up to here goes before the macro
         await self.edge()
         expected = lane_results(self.config, macro, self.reference, self.buffer)[:, :, CHANNEL]
-        words = [
-            expected[token, group] for token in range(macro.tokens) for group in range(expected.shape[1])
-        ]
+        words = [expected[lane.token, lane.group] for lanes in lowering.passes() for lane in lanes]
         self.results.expect(*(int.from_bytes(word.astype("<u2").tobytes(), "little") for word in words))
         first = len(self.device.log)
         self.tiles.send(*tiles_of(lowering))

@@ -23,26 +23,27 @@ _KINDS = {
 
 
 def tiles_of(lowering: Lowering) -> list[dict[str, int]]:
-    """The row stream, one :class:`~hdl.layouts.Tile` for each ACTAB."""
-    groups, tiles = lowering.grid
-    function = lowering.macro.function
+    """The row stream, one :class:`~hdl.layouts.Tile` for each run."""
+    runs = [run for lanes in lowering.passes() for run in lowering.runs(lanes)]
+    tiles = lowering.grid[1]
     found: list[dict[str, int]] = []
-    for item in lowering.row_stream():
-        if item.micro.op is Op.ACTAB:
-            found.append(
-                {
-                    "row": item.micro.row,
-                    "columns": 0,
-                    "load": int(lowering.loads(item.group)),
-                    "release": int(tiles > 1 or item.group == groups - 1),
-                    "last": int(item.tile == tiles - 1),
-                    "activate": int(function is not None),
-                    "function": function or 0,
-                }
-            )
-        elif item.micro.op is Op.MACAB:
-            found[-1]["columns"] += 1
-    return found
+    loads_next = True  # the next run that reads the buffer has it written first
+    for run in reversed(runs):
+        table = not run.columns
+        found.append(
+            {
+                "row": lowering.row(run),
+                "columns": run.columns,
+                "accumulators": run.accumulators,
+                "load": int(run.load),
+                "release": int(loads_next and not table),
+                "last": int(run.tile == tiles - 1),
+                "table": int(table),
+                "keep": int(not run.closes),
+            }
+        )
+        loads_next = loads_next if table else run.load
+    return found[::-1]
 
 
 def steps_of(lowering: Lowering, buffer: npt.NDArray[np.uint8], channel: int) -> list[dict[str, Any]]:
@@ -51,6 +52,7 @@ def steps_of(lowering: Lowering, buffer: npt.NDArray[np.uint8], channel: int) ->
         {
             "kind": _KINDS[item.micro.op],
             "column": item.micro.column,
+            "accumulators": item.micro.mode,
             "data": _data(lowering, item, buffer, channel),
             "final": 0,
         }

@@ -26,12 +26,13 @@ from sim.bench.workload import fill_buffer, fill_memory
 
 __all__ = ["PcuBench"]
 
-_TILE_FIELDS = ("row", "columns", "load", "release", "last", "activate", "function")
+_TILE_FIELDS = ("row", "columns", "accumulators", "load", "release", "last", "table", "keep")
 
 
 class _Step(NamedTuple):
     kind: RegisterKind
     column: int
+    accumulators: int
     data: int
     final: int
     mask: int
@@ -131,7 +132,9 @@ class PcuBench(Harness):
             if step.kind is RegisterKind.WRBIAS:
                 data &= banks  # lanes beyond the banks reach nothing
             column = int(step.column) if step.kind is RegisterKind.WRGB else 0
-            board.check(_Step(step.kind, column, data, int(step.final), mask))
+            of_set = step.kind in (RegisterKind.WRBIAS, RegisterKind.RDMAC)
+            accumulators = int(step.accumulators) if of_set else 0
+            board.check(_Step(step.kind, column, accumulators, data, int(step.final), mask))
             self.models[index].step(step)
 
         return heard
@@ -217,7 +220,7 @@ def _expected_step(step: dict[str, Any], lowering: Lowering, item: Item, channel
     mask = (1 << 16 * lanes) - 1
     if lowering.macro.bias_offset is None:
         mask = -1
-    return _Step(step["kind"], step["column"], step["data"], step["final"], mask)
+    return _Step(step["kind"], step["column"], step["accumulators"], step["data"], step["final"], mask)
 
 
 def _show_step(step: _Step) -> str:

@@ -24,6 +24,8 @@ SHAPES = [
     ("g+3", "2*e+15", 2),
     ("2*g", "3*e-17", 1),
     ("7", "16", 9),
+    ("3*g-1", "2*e+1", 4),
+    ("2*g+1", "e", 5),
 ]
 
 
@@ -223,16 +225,16 @@ def test_one_macro_feeds_the_next(bench: Bench) -> None:
 
 
 def test_commands_of_a_macro(bench: Bench) -> None:
-    """What a product must cost, from its shape alone."""
+    """What a product must cost, from its shape alone: a row is opened once for two tokens."""
     geometry = bench.config.geometry
-    groups, tokens = 3, 2
+    groups, tokens = 3, 3
     weights = bench.bits(groups * geometry.outputs, geometry.elements + 16)
     x = bench.bits(tokens, weights.shape[1])
     matrix = bench.pim.upload(weights)
     with bench.commands() as counts:
         bench.pim.matvec(matrix, x)
     visits, channels = groups * tokens, geometry.channels
-    assert counts["ACTAB"] == visits * 2 * channels
+    assert counts["ACTAB"] == groups * 2 * 2 * channels
     assert counts["PREA"] >= counts["ACTAB"]
     assert counts["MACAB"] == visits * (geometry.columns + 1) * channels
     assert counts["WRBIAS"] == counts["RDMAC"] == visits * channels

@@ -131,10 +131,25 @@ def test_random_allocations_never_overlap(rng: np.random.Generator) -> None:
 
 
 def test_plan_takes_several_tokens_a_macro() -> None:
-    plan = Plan.make(100, 50, 10, room=3 * (stride(50) + stride(100)) + 31, config=TINY)
-    assert plan == Plan(3, (Part(0, 48), Part(48, 48), Part(96, 4)), True)
+    plan = Plan.make(100, 50, 10, room=4 * (stride(50) + stride(100)) + 31, config=TINY)
+    assert plan == Plan(4, (Part(0, 48), Part(48, 48), Part(96, 4)), True)
     assert plan.rows == 100
-    assert [list(step) for step in plan.steps(10)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
+    assert [list(step) for step in plan.steps(10)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+@pytest.mark.parametrize(
+    ("timing_name", "fitting", "tokens", "taken"),
+    [
+        ("ianus_ck", 3, 10, 2),
+        ("ianus_ck", 5, 10, 4),
+        ("ianus_ck", 5, 5, 5),
+        ("ianus_ck", 1, 10, 1),
+        ("aim_simulator", 3, 10, 3),
+    ],
+)
+def test_plan_keeps_pairs_of_tokens_together(timing_name: str, fitting: int, tokens: int, taken: int) -> None:
+    room = fitting * (stride(50) + stride(100)) + 31
+    assert Plan.make(100, 50, tokens, room, config("tiny", timing_name)).tokens == taken
 
 
 def test_plan_cuts_rows_where_queued_macros_run_without_a_gap() -> None:
@@ -156,7 +171,8 @@ def test_plan_cuts_rows_at_whole_groups_on_32_bytes() -> None:
 
 
 def test_plan_never_asks_for_more_tokens_than_a_macro_has() -> None:
-    assert Plan.make(1, 1, 1 << 20, 1 << 30, TINY).tokens == 0xFFFF
+    assert Plan.make(1, 1, 1 << 20, 1 << 30, TINY).tokens == 0xFFFE
+    assert Plan.make(1, 1, 0xFFFF, 1 << 30, TINY).tokens == 0xFFFF
 
 
 def test_plan_without_room_says_what_is_missing() -> None:

@@ -89,9 +89,15 @@ def matvec(rows: int, columns: int, tokens: int, bias: bool, function: int | Non
         (31, 31, 2, True, 0),
         (20, 259, 2, True, 7),
         (64, 128, 1, False, None),
+        (8, 128, 3, True, None),
+        (20, 128, 4, True, None),
+        (20, 259, 5, True, 7),
+        (33, 20, 4, False, 2),
     ],
 )
+@pytest.mark.parametrize("timing_name", ["ianus_ck", "aim_simulator"])
 def test_streams_give_the_bytes_of_the_device_tiny(
+    timing_name: str,
     rows: int,
     columns: int,
     tokens: int,
@@ -100,7 +106,9 @@ def test_streams_give_the_bytes_of_the_device_tiny(
     numerics: str,
     rng: np.random.Generator,
 ) -> None:
-    check_same_bytes(TINY, numerics, matvec(rows, columns, tokens, bias, function), rng)
+    check_same_bytes(
+        config("tiny", timing_name), numerics, matvec(rows, columns, tokens, bias, function), rng
+    )
 
 
 @pytest.mark.parametrize("numerics", ["aligned", "fp32_tree"])
@@ -138,12 +146,39 @@ def test_stream_of_known_macro() -> None:
 
 
 def test_buffer_is_loaded_once_a_token_if_it_holds_the_input() -> None:
-    short = Lowering(TINY, matvec(40, 128, 3, False, None))
-    counts = Counter(item.micro.op for item in short.register_stream())
-    assert counts == {Op.WRBIAS: 15, Op.WRGB: 24, Op.RDMAC: 15}
-    long = Lowering(TINY, matvec(40, 129, 3, False, 1))
-    counts = Counter(item.micro.op for item in long.register_stream())
-    assert counts == {Op.WRBIAS: 15, Op.WRGB: 15 * 9, Op.RDAF: 15}
+    def counts(
+        preset: Config, rows: int, columns: int, tokens: int, function: int | None = None
+    ) -> Counter[Op]:
+        lowering = Lowering(preset, matvec(rows, columns, tokens, False, function))
+        return Counter(item.micro.op for item in lowering.register_stream())
+
+    mode = config("tiny", "aim_simulator")
+    assert counts(TINY, 40, 128, 1) == {Op.WRBIAS: 5, Op.WRGB: 8, Op.RDMAC: 5}
+    assert counts(mode, 40, 128, 3) == {Op.WRBIAS: 15, Op.WRGB: 3 * 8, Op.RDMAC: 15}
+    # A pair of tokens loads in turn; the third holds.
+    assert counts(TINY, 40, 128, 3) == {Op.WRBIAS: 15, Op.WRGB: 10 * 8 + 8, Op.RDMAC: 15}
+    # An input of two tiles is loaded for each group, or each pair of groups.
+    assert counts(TINY, 40, 129, 2, function=1) == {Op.WRBIAS: 10, Op.WRGB: 10 * 9, Op.RDAF: 10}
+    assert counts(mode, 40, 129, 2, function=1) == {Op.WRBIAS: 10, Op.WRGB: 6 * 9, Op.RDAF: 10}
+
+
+def test_stream_of_a_pair_of_tokens() -> None:
+    """Rows are opened once; each column is written when the MAC of the token before it is through."""
+    lowering = Lowering(TINY, matvec(8, 32, 2, False, 1))
+    rows = [
+        f"{item.micro.op.name}{item.micro.column}/{item.micro.mode}<{item.needs}"
+        for item in lowering.row_stream()
+    ]
+    assert rows == [
+        *("ACTAB0/0<0", "MACAB0/0<3", "MACAB1/0<4", "MACAB0/1<5", "MACAB1/1<6", "PREA0/0<0"),
+        *("ACTAF0/0<0", "AF0/0<6", "AF0/1<7", "PREA0/0<0"),
+    ]
+    stream = lowering.register_stream()
+    registers = [f"{item.micro.op.name}{item.micro.column}/{item.micro.mode}<{item.needs}" for item in stream]
+    assert registers == [
+        *("WRBIAS0/0<0", "WRBIAS0/1<0", "WRGB0/0<0", "WRGB1/0<0", "WRGB0/0<2", "WRGB1/0<3"),
+        *("RDAF0/0<8", "RDAF0/0<9"),
+    ]
 
 
 def test_operand_of_a_row_command_is_refused() -> None:

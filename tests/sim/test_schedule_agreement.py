@@ -22,7 +22,10 @@ from sim.native import NativeSimulation
 pytestmark = pytest.mark.verilator
 
 _OUTPUT, _BIAS = 8192, 12288
-_SHAPES = [(1, 1, 1), (8, 128, 1), (9, 129, 1), (20, 300, 1), (8, 16, 3), (30, 200, 2), (33, 513, 1)]
+_SHAPES = [
+    *[(1, 1, 1), (8, 128, 1), (9, 129, 1), (20, 300, 1), (8, 16, 3), (30, 200, 2), (33, 513, 1)],
+    *[(1, 1, 2), (7, 300, 5), (16, 17, 4), (24, 128, 2), (40, 112, 3), (24, 290, 3)],
+]
 
 
 @pytest.fixture(params=TIMINGS)

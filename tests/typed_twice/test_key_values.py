@@ -114,6 +114,7 @@ CLOCKS: dict[str, tuple[int, int, int, int]] = {
     "tINTW": (10, 10, 50, 10),  # as tRTW
     "tEWTR": (30, 30, 39, 30),  # as tEWPRE
     "tAFAF": (20, 20, 20, 20),
+    "tRDAFAF": (2, 2, 2, 2),
     "tMODIN": (34, 34, 32, 34),
     "tMODIN2": (34, 34, 32, 34),
     "tMODOUT": (8, 8, 32, 8),

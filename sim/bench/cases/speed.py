@@ -49,7 +49,8 @@ async def matvec(dut: Any) -> None:
         output_offset=0,
     )
     # Long enough to be still running when the measurement ends.
-    tokens = (cycles + WARM_UP) // macro_cycles(config, one).cycles + 2
+    pair = macro_cycles(config, replace(one, tokens=2)).cycles
+    tokens = 2 * ((cycles + WARM_UP) // pair + 1)
     inputs, outputs = tokens * one.input_stride, tokens * one.output_stride
     assert inputs + outputs <= config.buffer_bytes, (
         f"{cycles} cycles need more than the activation buffer holds"

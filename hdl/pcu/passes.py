@@ -1,0 +1,66 @@
+"""The passes of a job, one after the other: which token and group, and whether a second lane goes beside the first."""
+
+from amaranth import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hdl.layouts import Job
+from pim_model.spec.config import Config
+from pim_model.spec.order import best_order
+
+__all__ = ["Passes"]
+
+
+class Passes(wiring.Component):
+    """Count passes, in the order of :mod:`pim_model.spec.order`.
+
+    Members
+    -------
+    job : In(Job)
+        Held from ``start`` to the end of the last pass.
+    start : In(1)
+        Begin with the first pass of ``job``.
+    next : In(1)
+        The pass ends with this cycle.
+    token_pair, group_pair : Out(1)
+        The second lane is the next token, or the next group; neither: there is none.
+    first_group, last_group : Out(1)
+        The pass has its tokens' first group; their last one.
+    last : Out(1)
+        The last pass.
+    """
+
+    def __init__(self, config: Config):
+        self._config = config
+        super().__init__(
+            {
+                "job": In(Job),
+                "start": In(1),
+                "next": In(1),
+                "token_pair": Out(1),
+                "group_pair": Out(1),
+                "first_group": Out(1),
+                "last_group": Out(1),
+                "last": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        job = self.job
+        order = best_order(self._config.timing.direct, job.groups, job.activate)
+        tokens, groups = Signal(16), Signal(24)  # to come, this pass included
+        m.d.comb += [
+            self.token_pair.eq(order.tokens & (tokens != 1)),
+            self.group_pair.eq(order.groups & ~self.token_pair & (groups != 1)),
+            self.first_group.eq(groups == job.groups),
+            self.last_group.eq(groups == 1 + self.group_pair),
+            self.last.eq(self.last_group & (tokens == 1 + self.token_pair)),
+        ]
+        with m.If(self.start):
+            m.d.sync += [tokens.eq(job.tokens), groups.eq(job.groups)]
+        with m.Elif(self.next):
+            m.d.sync += groups.eq(groups - 1 - self.group_pair)
+            with m.If(self.last_group):
+                m.d.sync += [groups.eq(job.groups), tokens.eq(tokens - 1 - self.token_pair)]
+        return m
