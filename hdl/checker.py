@@ -4,13 +4,16 @@ It reads the same rule rows as the controller and shares nothing else with it: t
 command, the checker stamps each command with the cycle and subtracts.
 """
 
-from amaranth import Array, Const, Module, Mux, Signal
+from itertools import pairwise
+
+from amaranth import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from pim_model.spec.config import Config
+from pim_model.spec.config import Config, RefreshPolicy
 from pim_model.spec.errors import Violation
 from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, REGISTER_OPS, WRITE_DATA, MicroOp, Mode
+from pim_model.spec.timing import POSTPONED
 from pim_model.spec.timing_rules import Scope
 
 __all__ = ["Checker"]
@@ -37,8 +40,8 @@ def _among(op, ops):
 class Checker(wiring.Component):
     """Watch a command bus; report every cycle in which a command breaks a rule.
 
-    Four-bank commands are reported as ``OPERAND``: this device has none. Refreshes of single banks do not count
-    against ``REFRESH_LATE``: this controller refreshes all banks.
+    Four-bank commands are reported as ``OPERAND``: this device has none. ``REFRESH_LATE`` counts each bank with the
+    per-bank policy, and only refreshes of all banks with the all-bank one.
 
     Members
     -------
@@ -282,15 +285,56 @@ class Checker(wiring.Component):
         m.d.comb += counts.eq(sum(history))
         yield act & (counts >= 4), Violation.FAW
 
-        since = Signal(range(timing.refresh_limit + 1))
-        late = since == timing.refresh_limit
-        with m.If(self.op0 == MicroOp.REFAB):
-            m.d.sync += since.eq(1)
-        with m.Elif(~self.refresh | late):
-            m.d.sync += since.eq(0)
+        yield self._refresh_late(m), Violation.REFRESH_LATE
+
+    def _refresh_late(self, m: Module):
+        """Whether a bank, or with all-bank refresh the channel, misses its last chance of being refreshed in time.
+
+        Each owes one refresh a tREFI; eight at most count ahead. Late is what owes nine, and what was left alone for
+        nine tREFI, by tREFIs that ended since and by the place of the last refresh in its own.
+        """
+        per_bank = self._config.refresh is RefreshPolicy.PER_BANK
+        interval, units = self._config.timing.refresh_interval, self._config.geometry.banks if per_bank else 1
+        elapsed, ended = Signal(range(interval)), Signal()
+        m.d.comb += ended.eq(elapsed == interval - 1)
+        m.d.sync += elapsed.eq(Mux(ended | ~self.refresh, 0, elapsed + 1))
+        done, late, reported = Signal(units), Signal(units), Signal(units)
+        m.d.comb += done.eq((self.op0 == MicroOp.REFAB).replicate(units))
+        if per_bank:
+            with m.If(self.op0 == MicroOp.REFPB):
+                m.d.comb += done.eq(1 << self.bank0[: self._config.geometry.bank_bits])
+
+        # Counts in unary, a vector over the banks for each number: who owes that many or more, for whom as many
+        # intervals have ended since the last refresh.
+        every, none = Const((1 << units) - 1, units), Const(0, units)
+        fresh = {owed: every if owed <= 0 else none for owed in range(1 - POSTPONED, POSTPONED + 2)}
+        owes = [Signal(units, name=f"owes_{owed + POSTPONED}", init=first) for owed, first in fresh.items()]
+        alone = [Signal(units, name=f"alone_{ends}") for ends in range(1, POSTPONED + 2)]
+        with m.If(~self.refresh):
+            m.d.sync += [vector.eq(first) for vector, first in zip(owes, fresh.values(), strict=True)]
+            m.d.sync += [vector.eq(0) for vector in alone]
+        with m.Elif(ended | done.any()):
+            end = ended.replicate(units)
+            # A refresh first, then the end of the interval.
+            owed = [(vector & ~done) | (above & done) for vector, above in pairwise([*owes, none])]
+            left = [vector & ~done for vector in alone]
+            for vectors, now in ((owes, owed), (alone, left)):
+                for vector, (below, same) in zip(vectors, pairwise([every, *now]), strict=True):
+                    m.d.sync += vector.eq((below & end) | (same & ~end))
+        places = []
+        for i in range(units):
+            place = Signal(range(interval), name=f"refreshed_{i}")
+            with m.If(~self.refresh):
+                m.d.sync += place.eq(0)
+            with m.Elif(done[i]):
+                m.d.sync += place.eq(elapsed)
+            places.append(place)
+        with m.If(alone[-1].any()):
+            m.d.comb += late.eq(owes[-1] | (alone[-1] & Cat(place == elapsed for place in places)))
         with m.Else():
-            m.d.sync += since.eq(since + 1)
-        yield late & self.refresh & (self.op0 != MicroOp.REFAB), Violation.REFRESH_LATE
+            m.d.comb += late.eq(owes[-1])
+        m.d.sync += reported.eq((reported | late) & ~done & self.refresh.replicate(units))
+        return (late & ~done & ~reported).any() & self.refresh
 
     # ------------------------------------------------------------------ the bus itself
 

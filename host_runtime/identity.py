@@ -24,6 +24,7 @@ class DeviceInfo:
     row_bytes: int
     buffer_bytes: int
     timing: int
+    refresh: int
     macro_queue: int
     completion_queue: int
 
@@ -37,6 +38,7 @@ class DeviceInfo:
             "row_bytes": shape.row_bytes,
             "buffer_bytes": config.buffer_bytes,
             "timing": TIMINGS.index(config.timing_name),
+            "refresh": int(config.refresh),
             "macro_queue": config.macro_queue,
             "completion_queue": config.completion_queue,
         }
@@ -54,6 +56,7 @@ def read_info(transport: Transport) -> DeviceInfo:
     abi = transport.read_register(Reg.ABI)
     if abi >> 16 != ABI_MAJOR:
         raise AbiMismatch(f"the register map's major version must be {ABI_MAJOR}, not {abi >> 16}")
+    timing = transport.read_register(Reg.TIMING)
     depths = transport.read_register(Reg.QUEUE_DEPTH)
     return DeviceInfo(
         abi=abi,
@@ -62,7 +65,8 @@ def read_info(transport: Transport) -> DeviceInfo:
         rows=transport.read_register(Reg.ROWS),
         row_bytes=transport.read_register(Reg.ROW_BYTES),
         buffer_bytes=transport.read_register(Reg.BUFFER_BYTES),
-        timing=transport.read_register(Reg.TIMING),
+        timing=timing & 0xFF,
+        refresh=timing >> 8,
         macro_queue=depths & 0xFFFF,
         completion_queue=depths >> 16,
     )

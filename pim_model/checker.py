@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+from pim_model.checker_refresh import RefreshWindow
 from pim_model.checker_rules import NEVER, Touch, rule_trackers, touch
 from pim_model.checker_state import ProtocolState
 from pim_model.spec.config import Config
@@ -66,10 +67,7 @@ class Checker:
         self._faw = config.timing.faw_cycles
         self._one_command = config.timing.ck_per_cycle == 1
         self._activations: deque[int] = deque([NEVER] * FAW_ACTIVATIONS, maxlen=FAW_ACTIVATIONS)
-        self._limit = config.timing.refresh_limit
-        self._refreshed = [0] * self._geometry.banks
-        self._oldest = 0
-        self._late = False
+        self._window = RefreshWindow(config.timing, self._geometry.banks)
         self._cycle, self._slot = -1, 1
         self._first: Op | None = None  # first command of this cycle
 
@@ -90,7 +88,7 @@ class Checker:
         count = FAW_OPS.get(micro.op)
         if count is not None and cycle < self._activations[count - 1] + self._faw:
             found.append(Violation.FAW)
-        if self.refresh and not self._late and cycle - self._oldest > self._limit:
+        if self.refresh and cycle > self._window.deadline:
             found.append(Violation.REFRESH_LATE)
         if self._bus_conflict(cycle, slot, micro.op):
             found.append(Violation.COMMAND_BUS)
@@ -113,12 +111,9 @@ class Checker:
         for _ in range(FAW_OPS.get(micro.op, 0)):
             self._activations.append(cycle)
         if Violation.REFRESH_LATE in found:
-            self._late = True  # one finding a lapse
+            self._window.forgive(cycle)  # one finding a lapse
         if micro.op in (Op.REFPB, Op.REFAB):
-            for bank in where.banks:
-                self._refreshed[bank] = cycle
-            self._oldest = min(self._refreshed)
-            self._late = self._late and cycle - self._oldest > self._limit
+            self._window.refresh(cycle, where.banks)
         return found
 
     def earliest(self, micro: Micro, not_before: int = 0, slot: int | None = None) -> int:

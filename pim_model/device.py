@@ -271,7 +271,7 @@ class Device:
             case Reg.BUFFER_BYTES:
                 return config.buffer_bytes
             case Reg.TIMING:
-                return TIMINGS.index(config.timing_name)
+                return TIMINGS.index(config.timing_name) | config.refresh << 8
             case Reg.QUEUE_DEPTH:
                 return config.macro_queue | config.completion_queue << 16
             case Reg.CONTROL:

@@ -9,7 +9,7 @@ from amaranth import Array, Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from pim_model.spec.config import Config
+from pim_model.spec.config import Config, RefreshPolicy
 from pim_model.spec.micro import MicroOp, Mode
 from pim_model.spec.timing_rules import Scope
 
@@ -19,9 +19,6 @@ from .gates import distances, gate
 __all__ = ["BankState"]
 
 _ONE_BANK = (MicroOp.ACT, MicroOp.RD, MicroOp.WR, MicroOp.PRE)
-
-_BEFORE = (*_ONE_BANK, *COLUMN_OF_ONE_BANK)
-"""Commands to one bank that others wait for."""
 
 
 class BankState(wiring.Component):
@@ -39,13 +36,16 @@ class BankState(wiring.Component):
         The banks with an open row.
     any_open : Out(1)
         Some bank has a row open.
-    act_ready, pre_ready, rd_ready, wr_ready : Out(one bit a bank)
+    act_ready, pre_ready, rd_ready, wr_ready, with the per-bank policy refpb_ready : Out(one bit a bank)
         Bank and bank group allow the command in this cycle.
     """
 
     def __init__(self, config: Config):
         self._config = config
         banks = config.geometry.banks
+        self._after: tuple[MicroOp, ...] = _ONE_BANK
+        if config.refresh is RefreshPolicy.PER_BANK:
+            self._after += (MicroOp.REFPB,)
         super().__init__(
             {
                 "op": In(5),
@@ -57,7 +57,7 @@ class BankState(wiring.Component):
                 "hit": Out(1),
                 "opened": Out(banks),
                 "any_open": Out(1),
-                **{f"{op.name.lower()}_ready": Out(banks) for op in _ONE_BANK},
+                **{f"{op.name.lower()}_ready": Out(banks) for op in self._after},
             }
         )
 
@@ -84,8 +84,9 @@ class BankState(wiring.Component):
             self.hit.eq(opened.bit_select(request_bank, 1) & (rows[request_bank] == self.request_row)),
         ]
 
+        before_others = (*self._after, *COLUMN_OF_ONE_BANK)
         strobes = {}
-        for op in _BEFORE:
+        for op in before_others:
             strobes[op] = Signal(name=f"{op.name.lower()}_strobe")
             m.d.comb += strobes[op].eq(self.op == op)
         at = Signal(banks)  # the addressed bank, one-hot
@@ -97,7 +98,7 @@ class BankState(wiring.Component):
             {op: strobe & (bank[group.bit_length() - 1 :] == i) for op, strobe in strobes.items()}
             for i in range(banks // group)
         ]
-        for op in _ONE_BANK:
+        for op in self._after:
             name = op.name.lower()
             # All commands that ask for the same distance at once, as one vector over the banks.
             waits: dict[int, Signal] = {}
@@ -120,7 +121,7 @@ class BankState(wiring.Component):
             # A group gate is only worth its flip-flops where it waits longer than the channel's.
             longer = [
                 before
-                for before in _BEFORE
+                for before in before_others
                 if timing.between(before, op, Scope.GROUP) > timing.between(before, op, Scope.CHANNEL)
             ]
             if longer:

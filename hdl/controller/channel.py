@@ -10,7 +10,7 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from pim_model.spec.config import Config
+from pim_model.spec.config import Config, RefreshPolicy
 from pim_model.spec.micro import ALL_BANKS, ONE_BANK, REGISTER_OPS, MicroOp
 from pim_model.spec.timing_rules import Scope
 
@@ -43,7 +43,7 @@ ISSUED = (
     MicroOp.WRBK,
     *COLUMN_OF_ONE_BANK,
 )
-"""The micro commands that this controller issues."""
+"""The micro commands that this controller issues, REFPB aside."""
 
 
 class ChannelGates(wiring.Component):
@@ -54,24 +54,27 @@ class ChannelGates(wiring.Component):
     op0, op1 : In(5)
         Commands decided in this cycle.
     <op>_ready : Out(1)
-        For each command of :data:`ISSUED`, in lower case.
+        For each command of :data:`ISSUED`, in lower case; with the per-bank policy ``refpb_ready`` too.
     """
 
     def __init__(self, config: Config):
         self._config = config
+        self._issued: tuple[MicroOp, ...] = ISSUED
+        if config.refresh is RefreshPolicy.PER_BANK:
+            self._issued += (MicroOp.REFPB,)
         super().__init__(
-            {"op0": In(5), "op1": In(5), **{f"{op.name.lower()}_ready": Out(1) for op in ISSUED}}
+            {"op0": In(5), "op1": In(5), **{f"{op.name.lower()}_ready": Out(1) for op in self._issued}}
         )
 
     def elaborate(self, platform):
         m = Module()
         timing = self._config.timing
         strobes = {}
-        for op in ISSUED:
+        for op in self._issued:
             strobes[op] = Signal(name=f"{op.name.lower()}_strobe")
             m.d.comb += strobes[op].eq((self.op1 if op in REGISTER_OPS else self.op0) == op)
         all_banks = {op: strobe for op, strobe in strobes.items() if op in ALL_BANKS}
-        for op in ISSUED:
+        for op in self._issued:
             name = op.name.lower()
             whole = op not in ONE_BANK or op in COLUMN_OF_ONE_BANK
             scopes = (Scope.CHANNEL, Scope.GROUP, Scope.BANK) if whole else (Scope.CHANNEL,)

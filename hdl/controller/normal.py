@@ -38,6 +38,8 @@ class ProposalSignature(wiring.Signature):
         The command that normal traffic wants in slot 0 in this cycle, NOP for none; legal, as far as timing goes.
     idle : Out(1)
         No request is here and no read data to come.
+    busy : Out(one bit a bank)
+        A request waits for the bank.
     lookup_bank, lookup_row : Out, hit : In(1)
         A request that comes in; its row is open.
     granted : In(1)
@@ -60,6 +62,7 @@ class ProposalSignature(wiring.Signature):
                 "data": Out(8 * COLUMN_BYTES),
                 "mask": Out(COLUMN_BYTES),
                 "idle": Out(1),
+                "busy": Out(banks),
                 "lookup_bank": Out(4),
                 "lookup_row": Out(16),
                 "hit": In(1),
@@ -252,6 +255,7 @@ class NormalTraffic(wiring.Component):
             # The direction that is served has a bank to itself while it needs it; the other prepares what is left.
             served = vector(f"served{b}", Mux(mine.any(), mine, here))
             wanted = (served & queue.hit).any()
+            m.d.comb += proposal.busy[b].eq(here.any())
             urgent = Signal(name=f"urgent{b}")
             row, column = Signal(name=f"row{b}"), Signal(name=f"column{b}")
             m.d.comb += [

@@ -1,8 +1,11 @@
 """Decides the commands of one channel, cycle by cycle.
 
 Normal traffic (``normal.py``) proposes its commands, with rows left open. A macro's row stream starts from all banks
-closed, and no normal command gets between its commands. A refresh that is owed goes first wherever all banks are or can
-be closed: at once under normal traffic, at a row boundary inside a MATVEC, between two items of a program.
+closed, and no normal command gets between its commands.
+
+Refresh: under normal traffic when it is forced and when the channel is at rest, then ahead of time too; with the
+per-bank policy also of a bank that no request waits for. In a macro as soon as one is owed and all banks are or can be
+closed: at a row boundary of a MATVEC, between two items of a program.
 """
 
 from amaranth import Module, Mux, ResetInserter, Signal
@@ -10,17 +13,22 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hdl.layouts import ChannelOp, RegisterStep, Tile
-from pim_model.spec.config import Config
+from pim_model.spec.config import Config, RefreshPolicy
 from pim_model.spec.micro import REGISTER_OPS, MicroOp, Mode
 
 from .bank import BankState
+from .bank_refresh import BankRefresh
 from .channel import ChannelGates
 from .normal import ProposalSignature
 from .program import COLUMN_OPS, ProgramStream
 from .refresh import RefreshTimer
 from .registers import RegisterStream
 
-__all__ = ["Scheduler"]
+__all__ = ["REST", "Scheduler"]
+
+REST = 64
+"""Cycles without request and macro after which a channel is at rest, and refreshes that nothing forces are taken. Gaps
+within a stream of accesses are shorter; who comes just then waits for one tRFC."""
 
 
 class Scheduler(wiring.Component):
@@ -29,7 +37,7 @@ class Scheduler(wiring.Component):
     Members
     -------
     normal : In(ProposalSignature)
-        Normal traffic, which has slot 0 while ``quiet`` and no refresh is owed.
+        Normal traffic, which has slot 0 while ``quiet`` and no refresh takes it.
     tiles : In(stream of Tile), steps : In(stream of RegisterStep)
         Row and register stream of running MATVECs.
     ops : In(stream of ChannelOp)
@@ -85,7 +93,9 @@ class Scheduler(wiring.Component):
         timing = self._config.timing
         m.submodules.bank = bank = BankState(self._config)
         m.submodules.gates = gates = ChannelGates(self._config)
-        m.submodules.refresh = refresh = RefreshTimer(timing)
+        per_bank = self._config.refresh is RefreshPolicy.PER_BANK
+        banks = self._config.geometry.banks
+        m.submodules.refresh = refresh = RefreshTimer(timing, banks if per_bank else 1)
         m.submodules.registers = registers = ResetInserter(self.abort)(RegisterStream(self._config))
         m.submodules.program = program = ResetInserter(self.abort)(ProgramStream(self._config))
 
@@ -122,7 +132,7 @@ class Scheduler(wiring.Component):
             gates.op0.eq(self.op0),
             gates.op1.eq(self.op1),
             refresh.enable.eq(self.refresh),
-            refresh.done.eq(self.op0 == MicroOp.REFAB),
+            refresh.done.eq((self.op0 == MicroOp.REFAB).replicate(len(refresh.done))),
             registers.enable.eq(
                 (in_pim if timing.direct else in_mode) & self.pim_request & ~over & ~in_program
             ),
@@ -145,10 +155,39 @@ class Scheduler(wiring.Component):
             name = f"{op.name.lower()}_ready"
             m.d.comb += getattr(registers, name).eq(getattr(gates, name))
 
-        for op in (MicroOp.ACT, MicroOp.PRE, MicroOp.RD, MicroOp.WR):
+        idle, idled, due = Signal(), Signal(range(REST + 1)), Signal()
+        m.d.comb += [
+            idle.eq(self.quiet & normal.idle & ~self.pim_request),
+            due.eq(refresh.due.any()),
+        ]
+        rest = idle & (idled == REST)
+        m.d.sync += idled.eq(Mux(idle, Mux(rest, REST, idled + 1), 0))
+
+        ready = {}
+        for op in (MicroOp.ACT, MicroOp.PRE, MicroOp.RD, MicroOp.WR, *([MicroOp.REFPB] if per_bank else [])):
             name = f"{op.name.lower()}_ready"
-            in_channel = getattr(gates, name).replicate(len(bank.opened))
-            m.d.comb += getattr(normal, name).eq(getattr(bank, name) & in_channel)
+            ready[op] = getattr(bank, name) & getattr(gates, name).replicate(banks)
+        if per_bank:
+            m.submodules.bank_refresh = bank_refresh = BankRefresh(banks)
+            m.d.comb += [
+                bank_refresh.forced.eq(refresh.forced),
+                bank_refresh.due.eq(refresh.due),
+                bank_refresh.twice.eq(refresh.twice),
+                bank_refresh.spare.eq(refresh.spare),
+                bank_refresh.busy.eq(normal.busy | self.pim_request.replicate(banks)),
+                bank_refresh.rest.eq(rest),
+                bank_refresh.opened.eq(bank.opened),
+                bank_refresh.pre_ready.eq(ready[MicroOp.PRE]),
+                bank_refresh.refpb_ready.eq(ready.pop(MicroOp.REFPB)),
+            ]
+            with m.If(self.op0 == MicroOp.REFPB):
+                m.d.comb += refresh.done.eq(1 << self.bank0[: self._config.geometry.bank_bits])
+            ready[MicroOp.ACT] &= ~bank_refresh.wanted
+            # A bank that is forced gets no more column commands, so that it can be closed.
+            ready[MicroOp.RD] &= ~refresh.forced
+            ready[MicroOp.WR] &= ~refresh.forced
+        for op, allowed in ready.items():
+            m.d.comb += getattr(normal, f"{op.name.lower()}_ready").eq(allowed)
 
         def issue(op: MicroOp, *, when=1):
             """Put ``op`` into slot 0 when its gate is open; the returned condition says that it was.
@@ -196,23 +235,20 @@ class Scheduler(wiring.Component):
                 m.d.comb += self.quiet.eq(1)
                 m.d.comb += [self.bank0.eq(normal.bank), self.row0.eq(normal.row)]
                 m.d.comb += self.column0.eq(normal.column)
-                with m.If(refresh.due):
-                    m.next = "CLOSE FOR REFRESH"
-                with m.Elif(~normal.idle):
-                    m.d.comb += [normal.granted.eq(1), self.op0.eq(normal.op)]
-                with m.Elif(self.pim_request & ~self.abort):
-                    m.next = "CLOSE FOR PIM"
-
-            with m.State("CLOSE FOR REFRESH"):
-                with m.If(~bank.any_open):
-                    m.next = "REFRESH"
-                with m.Else():
-                    with m.If(issue(MicroOp.PREA)):
-                        m.next = "REFRESH"
-
-            with m.State("REFRESH"):
-                with m.If(issue(MicroOp.REFAB) | ~refresh.due):
-                    m.next = "NORMAL"
+                if per_bank:
+                    refreshing = bank_refresh.op != MicroOp.NOP
+                    with m.If(refreshing):
+                        m.d.comb += [self.op0.eq(bank_refresh.op), self.bank0.eq(bank_refresh.bank)]
+                else:
+                    refreshing = refresh.forced | (rest & refresh.spare)
+                    with m.If(refreshing):
+                        with m.If(close()):
+                            issue(MicroOp.REFAB)
+                with m.If(~refreshing):
+                    with m.If(~normal.idle):
+                        m.d.comb += [normal.granted.eq(1), self.op0.eq(normal.op)]
+                    with m.Elif(self.pim_request & ~self.abort):
+                        m.next = "CLOSE FOR PIM"
 
             with m.State("CLOSE FOR PIM"):
                 with m.If(~bank.any_open):
@@ -231,7 +267,7 @@ class Scheduler(wiring.Component):
                         issue(MicroOp.TMOD_OUT)
                 with m.Elif(over | ~self.pim_request):
                     m.next = "NORMAL"
-                with m.Elif(refresh.due):
+                with m.Elif(due):
                     issue(MicroOp.REFAB)
                 with m.Elif((registers.tile_ready | timing.direct) & self.tiles.valid):
                     with m.If(tile.table):
@@ -255,7 +291,7 @@ class Scheduler(wiring.Component):
                     self.column1.eq(program.column),
                     self.mode1.eq(program.mode),
                 ]
-                boundary = refresh.due & ~program.started
+                boundary = due & ~program.started
                 with m.If(self.abort):
                     m.next = "ABORT"
                 with m.Elif(over):

@@ -180,7 +180,7 @@ class RegisterFile(wiring.Component):
             Reg.ROWS: geometry.rows,
             Reg.ROW_BYTES: geometry.row_bytes,
             Reg.BUFFER_BYTES: config.buffer_bytes,
-            Reg.TIMING: TIMINGS.index(config.timing_name),
+            Reg.TIMING: TIMINGS.index(config.timing_name) | config.refresh << 8,
             Reg.QUEUE_DEPTH: config.macro_queue | config.completion_queue << 16,
             Reg.CONTROL: self.refresh * Control.REFRESH | self.aborting << 1,
             Reg.STATUS: status,

@@ -12,6 +12,7 @@ from host_runtime.cli.options import config_option, json_option, timing_option
 from host_runtime.cli.output import Output, quantity
 from pim_model.spec.config import Config, config
 from pim_model.spec.registers import ABI_MAJOR, ABI_MINOR, REGISTERS
+from pim_model.spec.timing import POSTPONED
 
 __all__ = ["info"]
 
@@ -34,6 +35,7 @@ def info(config_name: str, timing_name: str, json_path: str | None) -> None:
     result = {
         "config": config_name,
         "geometry": _geometry(shape),
+        "refresh": shape.refresh.name,
         "timing": _timing(shape),
         "registers": [
             {"name": r.reg.name, "offset": int(r.reg), "access": r.access.name, "text": r.text}
@@ -112,6 +114,8 @@ def _show(output: Output, shape: Config, result: dict[str, Any]) -> None:
             "bandwidth inside": quantity(peak, "B/s"),
             "activation buffer": f"{shape.buffer_bytes} bytes at {shape.buffer_base:#x}",
             "queues": f"{shape.macro_queue} macros, {shape.completion_queue} completions",
+            "refresh": f"{result['refresh']}, every bank each {timing.refresh_interval} cycles, "
+            f"up to {POSTPONED} postponed or pulled in",
             "register map": f"version {result['abi']}",
         },
     )

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import IntEnum
 
 from .geometry import COLUMN_BYTES, Geometry
 from .timing import TIMINGS, Timing, timing
+
+
+class RefreshPolicy(IntEnum):
+    """How normal traffic is refreshed. In macros all banks work together, and both refresh all of them at once."""
+
+    ALL_BANK = 0
+    """All banks of a channel with one REFAB each tREFI."""
+    PER_BANK = 1
+    """One bank after the other with a REFPB each tREFI / banks, while the others go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +36,8 @@ class Config:
         Macros that the PCU holds besides the running one; 2 to 64.
     completion_queue : int
         Completions held until the host takes them; 2 to 64.
+    refresh : RefreshPolicy
+        What the controllers refresh under normal traffic.
     """
 
     name: str
@@ -34,6 +46,7 @@ class Config:
     buffer_bytes: int = 256 * 1024
     macro_queue: int = 8
     completion_queue: int = 8
+    refresh: RefreshPolicy = RefreshPolicy.ALL_BANK
 
     def __post_init__(self) -> None:
         if self.timing_name not in TIMINGS:
@@ -66,19 +79,24 @@ class Config:
         return 1 << (self.window_bits - 1)
 
 
+# Ref: IANUS (ASPLOS 2024), Table 1: 8 channels, 16 banks, 2 KB rows, 8 GB.
+_IANUS = Config(name="ianus", geometry=Geometry(channels=8, banks=16, rows=32768))
+# Small on purpose: edges, wraps and full queues are reached quickly.
+_TINY = Config(
+    name="tiny",
+    geometry=Geometry(channels=2, banks=4, rows=64, row_bytes=256),
+    buffer_bytes=16 * 1024,
+    macro_queue=2,
+    completion_queue=2,
+)
+
 CONFIGS: dict[str, Config] = {
     config.name: config
     for config in (
-        # Ref: IANUS (ASPLOS 2024), Table 1: 8 channels, 16 banks, 2 KB rows, 8 GB.
-        Config(name="ianus", geometry=Geometry(channels=8, banks=16, rows=32768)),
-        # Small on purpose: edges, wraps and full queues are reached quickly.
-        Config(
-            name="tiny",
-            geometry=Geometry(channels=2, banks=4, rows=64, row_bytes=256),
-            buffer_bytes=16 * 1024,
-            macro_queue=2,
-            completion_queue=2,
-        ),
+        _IANUS,
+        _TINY,
+        replace(_IANUS, name="ianus_refpb", refresh=RefreshPolicy.PER_BANK),
+        replace(_TINY, name="tiny_refpb", refresh=RefreshPolicy.PER_BANK),
     )
 }
 

@@ -147,7 +147,9 @@ REGISTERS: tuple[Register, ...] = (
     Register(Reg.ROWS, Access.RO, "DRAM rows a bank, table rows included"),
     Register(Reg.ROW_BYTES, Access.RO, "bytes a row of one bank"),
     Register(Reg.BUFFER_BYTES, Access.RO, "bytes of the activation buffer"),
-    Register(Reg.TIMING, Access.RO, "number of the timing preset"),
+    Register(
+        Reg.TIMING, Access.RO, "number of the timing preset in bits 7-0, of the refresh policy in bits 15-8"
+    ),
     Register(Reg.QUEUE_DEPTH, Access.RO, "macro queue in bits 15-0, completion queue in bits 31-16"),
     Register(Reg.CONTROL, Access.RW, "refresh enable, soft reset"),
     Register(Reg.STATUS, Access.RO, "busy, completion waiting, violation seen, overflow"),

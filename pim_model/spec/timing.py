@@ -97,7 +97,7 @@ class Timing:
 
     @property
     def refresh_limit(self) -> int:
-        """Longest distance between two all-bank refreshes: eight may be postponed."""
+        """Longest distance between two refreshes of a bank: eight may be postponed."""
         return (1 + POSTPONED) * self.refresh_interval
 
     def between(self, before: MicroOp, after: MicroOp, scope: Scope) -> int:
@@ -107,7 +107,7 @@ class Timing:
 
 
 POSTPONED = 8
-"""All-bank refreshes that may be postponed, as in GDDR6 and DDR4."""
+"""Refreshes of a bank that may be postponed, and that may be pulled in, as in GDDR6 and DDR4."""
 
 
 def _evaluate(expression: str, values: dict[str, int]) -> int:

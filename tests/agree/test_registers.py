@@ -27,7 +27,7 @@ def test_identification(bench: Bench) -> None:
         geometry.row_bytes,
         shape.buffer_bytes,
     ]
-    assert bench.read(Reg.TIMING) == TIMINGS.index(shape.timing_name)
+    assert bench.read(Reg.TIMING) == TIMINGS.index(shape.timing_name) | shape.refresh << 8
     assert bench.read(Reg.QUEUE_DEPTH) == shape.macro_queue | shape.completion_queue << 16
 
 

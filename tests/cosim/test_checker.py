@@ -32,13 +32,17 @@ def test_rules(test: str, timing: str, bench: Bench) -> None:
         "command_bus",
         "operands",
         "refresh_deadline",
-        "refresh_distance",
+        "refresh_window",
         "register_command_in_slot_0",
         "judges_after_reset",
     ],
 )
 def test_states(test: str, timing: str, bench: Bench) -> None:
     bench("checker", "checker_states", test, timing=timing, name=CONFIG)
+
+
+def test_refresh_window_of_each_bank(bench: Bench) -> None:
+    bench("checker", "checker_states", "refresh_window", name="ianus_refpb")
 
 
 @TIMINGS

@@ -24,6 +24,31 @@ def test_age(test: str, timing: str, bench: Bench) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny", "tiny_refpb"])
+@pytest.mark.parametrize(
+    "test", ["postponed_under_load", "pulled_in_at_rest", "one_an_interval_in_macros", "mixture"]
+)
+def test_refresh(test: str, name: str, bench: Bench) -> None:
+    bench("controller", "controller_refresh", test, name=name)
+
+
+@pytest.mark.slow
+def test_refresh_of_banks_in_register_mode(bench: Bench) -> None:
+    bench("controller", "controller_refresh", "mixture", timing="aim_simulator", name="tiny_refpb")
+
+
+@pytest.mark.slow
+def test_other_banks_go_on(bench: Bench) -> None:
+    bench("controller", "controller_refresh", "other_banks_go_on", name="tiny_refpb")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ianus", "ianus_refpb"])
+def test_rate_with_refresh(name: str, bench: Bench) -> None:
+    bench("controller", "controller_refresh", "streaming_reads", name=name)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("test", ["streaming_reads", "streaming_writes", "random_reads", "mixed_hits"])
 def test_rate(test: str, bench: Bench) -> None:
     bench("controller", "controller_rate", test, name="ianus")

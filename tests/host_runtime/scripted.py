@@ -46,7 +46,7 @@ class ScriptedTransport(Transport):
             Reg.ROWS: geometry.rows,
             Reg.ROW_BYTES: geometry.row_bytes,
             Reg.BUFFER_BYTES: shape.buffer_bytes,
-            Reg.TIMING: TIMINGS.index(shape.timing_name),
+            Reg.TIMING: TIMINGS.index(shape.timing_name) | shape.refresh << 8,
             Reg.QUEUE_DEPTH: shape.macro_queue | shape.completion_queue << 16,
             Reg.CONTROL: Control.REFRESH,
         }

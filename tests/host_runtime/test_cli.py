@@ -199,10 +199,11 @@ def test_json_goes_to_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path)
 
 
 @pytest.mark.parametrize("timing", TIMINGS)
-@pytest.mark.parametrize("config", ["ianus", "tiny"])
+@pytest.mark.parametrize("config", ["ianus", "tiny", "tiny_refpb"])
 def test_info(capsys: pytest.CaptureFixture[str], config: str, timing: str) -> None:
     result = run_json(capsys, "info", "--config", config, "--timing", timing)
-    assert result["geometry"]["memory_bytes"] == {"ianus": 8 << 30, "tiny": 128 << 10}[config]
+    assert result["geometry"]["memory_bytes"] == (8 << 30 if config == "ianus" else 128 << 10)
+    assert result["refresh"] == ("PER_BANK" if config == "tiny_refpb" else "ALL_BANK")
     assert all(param["source"] for param in result["timing"]["params"].values())
     assert [register["name"] for register in result["registers"]] == [r.reg.name for r in REGISTERS]
     assert result["versions"]["numpy"] == np.__version__

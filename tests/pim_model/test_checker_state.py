@@ -137,11 +137,55 @@ def test_refresh_deadline(preset_name: str) -> None:
     checker.issue(limit + 2 * FAR, 0, Micro(Op.PREA))
     refreshed = limit + 3 * FAR
     assert checker.issue(refreshed, 0, Micro(Op.REFAB)) == []
-    assert checker.probe(refreshed + limit, 0, A1) == []
-    assert checker.probe(refreshed + limit + 1, 0, A1) == [Violation.REFRESH_LATE]
+    # Eight are still owed, the ninth at the end of the interval.
+    end = -(-refreshed // preset.timing.refresh_interval) * preset.timing.refresh_interval
+    assert checker.probe(end, 0, A1) == []
+    assert checker.probe(end + 1, 0, A1) == [Violation.REFRESH_LATE]
 
 
-def test_refresh_bank_by_bank_counts_when_all_had_theirs() -> None:
+def deadline(refreshes: list[int]) -> int:
+    """Last cycle without a finding after all-bank refreshes in these cycles, none of them late."""
+    checker = Checker(config("tiny"))
+    for cycle in refreshes:
+        assert checker.issue(cycle, 0, Micro(Op.REFAB)) == []
+    last = refreshes[-1] if refreshes else 0
+    low, high = last, last + 20 * INTERVAL  # in time; late
+    while high - low > 1:
+        middle = (low + high) // 2
+        late = Violation.REFRESH_LATE in checker.probe(middle, 0, Micro(Op.PREA))
+        low, high = (low, middle) if late else (middle, high)
+    return low
+
+
+INTERVAL = 1900
+EARLY = [150 * turn for turn in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("refreshes", "expected"),
+    [
+        ([], 9 * INTERVAL),
+        ([turn * INTERVAL + 5 for turn in range(1, 6)], 14 * INTERVAL),
+        # One in nine intervals: eight were postponed, then each interval needs its own.
+        ([9 * INTERVAL], 10 * INTERVAL),
+        ([9 * INTERVAL, 10 * INTERVAL], 11 * INTERVAL),
+        ([9 * INTERVAL, 9 * INTERVAL + 200], 11 * INTERVAL),
+        ([8 * INTERVAL + turn for turn in EARLY[:8]], 17 * INTERVAL),
+        # Pulled in: they count, but nobody is left alone for longer than nine intervals.
+        (EARLY[:1], 9 * INTERVAL),
+        (EARLY[:8], EARLY[7] + 9 * INTERVAL),
+        ([*EARLY[:8], 9 * INTERVAL], 18 * INTERVAL),
+        ([*EARLY[:8], 9 * INTERVAL, 18 * INTERVAL], 19 * INTERVAL),
+        # Eight at most count ahead.
+        ([*EARLY, 9 * INTERVAL, 18 * INTERVAL], 19 * INTERVAL),
+        ([*EARLY[:7], 9 * INTERVAL], 17 * INTERVAL),
+    ],
+)
+def test_refresh_window(refreshes: list[int], expected: int) -> None:
+    assert deadline(refreshes) == expected
+
+
+def test_refresh_bank_by_bank_each_has_its_deadline() -> None:
     preset = config("ianus")
     limit = preset.timing.refresh_limit
     checker = Checker(preset)
@@ -151,6 +195,12 @@ def test_refresh_bank_by_bank_counts_when_all_had_theirs() -> None:
     assert checker.issue(limit, 0, Micro(Op.REFPB, bank=15)) == []
     assert Violation.REFRESH_LATE not in checker.probe(1000 + limit, 0, A1)
     assert Violation.REFRESH_LATE in checker.probe(1000 + limit + 1, 0, A1)
+    # All but bank 15, which still owes eight.
+    for bank in range(15):
+        assert checker.issue(limit + 20 + 20 * bank, 0, Micro(Op.REFPB, bank=bank)) == []
+    end = limit + preset.timing.refresh_interval
+    assert Violation.REFRESH_LATE not in checker.probe(end, 0, A1)
+    assert Violation.REFRESH_LATE in checker.probe(end + 1, 0, A1)
     unwatched = Checker(preset, refresh=False)
     assert unwatched.probe(10 * limit, 0, A1) == []
 
