@@ -33,8 +33,8 @@ def _later(a, b):
 
 
 def _among(op, ops):
-    """Whether ``op`` is one of ``ops``."""
-    return op.matches(*sorted(ops)) if ops else Const(0, 1)
+    """Whether ``op`` is one of ``ops``: looked up rather than compared, which is one step of a simulation."""
+    return Const(sum(1 << each for each in ops), 32).bit_select(op, 1) if ops else Const(0, 1)
 
 
 class Checker(wiring.Component):
@@ -99,9 +99,10 @@ class Checker(wiring.Component):
             self.violation.eq(broken.any()),
             self.op.eq(Mux(self.op0 != MicroOp.NOP, self.op0, self.op1)),
         ]
-        for i, (_, code) in reversed(list(enumerate(found))):
-            with m.If(broken[i]):
-                m.d.sync += self.code.eq(code)
+        with m.If(broken.any()):
+            for i, (_, code) in reversed(list(enumerate(found))):
+                with m.If(broken[i]):
+                    m.d.sync += self.code.eq(code)
         return m
 
     # ------------------------------------------------------------------ timing rules

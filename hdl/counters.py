@@ -104,6 +104,8 @@ class EventCounters(wiring.Component):
                 m.d.sync += fresh.eq(fresh | here)
             with m.Case(MicroOp.PRE):
                 m.d.sync += displaced.eq(displaced | here)
+            with m.Case(MicroOp.REFPB):  # the bank was closed for it
+                m.d.sync += displaced.eq(displaced & ~here)
             with m.Case(MicroOp.RD, MicroOp.WR):
                 m.d.sync += [fresh.eq(fresh & ~here), displaced.eq(displaced & ~here)]
             with m.Case(MicroOp.PREA):

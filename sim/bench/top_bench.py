@@ -215,7 +215,7 @@ def row_outcomes(log: list[Issued]) -> dict[Event, int]:
     for _, _, micro in log:
         if micro.op is MicroOp.PREA:
             history.clear()
-        elif micro.op in (MicroOp.ACT, MicroOp.PRE, MicroOp.RD, MicroOp.WR):
+        elif micro.op in (MicroOp.ACT, MicroOp.PRE, MicroOp.REFPB, MicroOp.RD, MicroOp.WR):
             before = history.setdefault(micro.bank, [])
             if micro.op in (MicroOp.RD, MicroOp.WR):
                 if before[-1] is not MicroOp.ACT:
