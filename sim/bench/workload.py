@@ -71,7 +71,7 @@ def random_macro(
             tag=tag,
             rows=_size(rng, 5 * geometry.outputs, (1, geometry.outputs, geometry.outputs + 1)),
             columns=_size(rng, 4 * geometry.elements, (1, LANES, geometry.elements, geometry.elements + 1)),
-            tokens=rng.choice((1, 1, 1, 2, 3)),
+            tokens=rng.choice((1, 1, 2, 3, 4)),
             weight_row=0,
             input_offset=0,
             output_offset=0,

@@ -83,11 +83,11 @@ class Bench:
         return replace(default, **fields)  # type: ignore[arg-type]
 
     def long_macro(self, tag: int) -> MatVec:
-        """A macro that takes some thousands of cycles, so that others queue up behind it."""
+        """A macro of two tokens that takes some thousands of cycles, so that others queue up behind it."""
         geometry = self.config.geometry
         groups = min(16, geometry.weight_rows)
         return self.macro(
-            tag=tag, rows=groups * geometry.outputs, columns=geometry.elements, output_offset=4096
+            tag=tag, rows=groups * geometry.outputs, columns=geometry.elements, tokens=2, output_offset=4096
         )
 
     def push(self, macro: MatVec | tuple[int, ...]) -> None:

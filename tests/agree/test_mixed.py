@@ -15,7 +15,7 @@ from pim_model.device import Device
 from pim_model.spec.errors import Status
 from pim_model.spec.isr import Instruction, Program
 from pim_model.spec.macro import MacroOp, MatVec
-from pim_model.spec.micro import MicroOp
+from pim_model.spec.micro import SETS, MicroOp
 from pim_model.spec.registers import Control, Reg, macro_word
 from tests.agree.bench import Bench
 from tests.agree.test_reset import check_usable
@@ -85,7 +85,7 @@ def program(bench: Bench, length: int) -> list[Instruction]:
     everywhere = (1 << geometry.channels) - 1
     first = [
         isr(MacroOp.WR_GB, geometry.columns, mask=everywhere),
-        isr(MacroOp.WR_BIAS, mask=everywhere),
+        *(isr(MacroOp.WR_BIAS, mask=everywhere, mode=mode) for mode in range(SETS)),
         isr(MacroOp.AF, mask=everywhere),
     ]
     return [*first, *random_program(bench.config, bench.rng, length)]
@@ -115,15 +115,17 @@ def step(pair: Pair, rng: np.random.Generator) -> None:
         int(rng.integers(1, min(512, geometry.elements))),
     )
     bias = 1024 if rng.random() < 0.5 else None
-    for token in range(1 + int(rng.integers(2))):  # the second may read what the first writes
+    tokens = 1 + int(rng.integers(2))
+    for turn in range(1 + int(rng.integers(2))):  # the second may read what the first writes
         pair.submit(
             MatVec(
                 tag=0,
                 rows=rows,
                 columns=columns,
+                tokens=tokens,
                 weight_row=int(rng.integers(PIM_ROWS)),
-                input_offset=int(rng.choice([0, RESULTS_AT])) if token else 0,
-                output_offset=RESULTS_AT + 1024 * token,
+                input_offset=int(rng.choice([0, RESULTS_AT])) if turn else 0,
+                output_offset=RESULTS_AT + 2048 * turn,
                 bias_offset=bias,
             )
         )
