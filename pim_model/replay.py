@@ -27,6 +27,8 @@ from pim_model.trace import Entry
 
 __all__ = ["Bound", "Replay", "replay"]
 
+_REFRESHES = frozenset({Op.REFAB, Op.REFPB})
+
 
 @dataclass(frozen=True)
 class Bound:
@@ -88,7 +90,7 @@ def _channel(
         while cycle >= waiting[passed]:
             passed += 1
             begins = True
-        refreshes = micro.op is Op.REFAB
+        refreshes = micro.op in _REFRESHES
         free = bus(slot)
         placed = put(slot, micro, cycle - late if begins or refreshes else NEVER)
         begins = begins and refreshes

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from pim_model.checker import Checker
-from pim_model.schedule import Placed, place
+from pim_model.schedule import Placed, macro_cycles, place
 from pim_model.spec.config import config
 from pim_model.spec.macro import MatVec
 from pim_model.spec.micro import Micro, MicroOp
@@ -112,6 +112,51 @@ def test_a_bias_costs_the_row_stream_nothing(simulation, shape):
             for a, b in zip([e for e in got if e[1] == 1], [e for e in expected if e[1] == 1], strict=True)
         ]
         assert all(same and 0 <= cycles < channels for cycles, same in late), late
+
+
+def test_refreshes_are_where_the_golden_schedule_has_them(simulation):
+    """Each goes before the first row that could be opened when it is due, after rest and without.
+
+    The golden schedule knows no rest, so it is told when the first refresh is due. With eight pulled in, that is eight
+    intervals after the last of them, not nine: none is owed then, but no bank waits for longer.
+    """
+    interval = simulation.config.timing.refresh_interval
+    macros = (matvec(8 * groups, 128, 5) for groups in range(1, 56))
+    macro = next(m for m in macros if macro_cycles(simulation.config, m).cycles > 7.7 * interval)
+    plain = place(simulation.config, macro)
+    phase = 0
+    for rest in (True, False):
+        simulation.write_register(Reg.CONTROL, 0)
+        simulation.idle(300)
+        for index, word in enumerate(macro.encode()):
+            simulation.write_register(macro_word(index), word)
+        simulation.record(100_000)
+        if not rest:  # the channel has rested up to here, and would pull one in at once
+            simulation.write_register(Reg.MACRO_PUSH, 1)
+            simulation.idle(50)
+        enabled = simulation.cycles
+        simulation.write_register(Reg.CONTROL, Control.REFRESH)
+        if rest:
+            simulation.idle(10 * interval + interval // 2)
+            simulation.write_register(Reg.MACRO_PUSH, 1)
+        assert simulation.wait_interrupt(100_000)
+        simulation.write_register(Reg.COMPLETION_POP, 1)
+        simulation.idle(300)
+        for channel, got in enumerate(commands(simulation)):
+            begin = next(place for place, entry in enumerate(got) if entry[2].op is not MicroOp.REFAB)
+            ahead, mine = [cycle for cycle, _, _ in got[:begin]], got[begin:]
+            assert len(ahead) == (8 + 10) * rest
+            if rest:
+                # At rest, one is taken as soon as one of the eight is used up: that shows where the intervals end.
+                phase = (ahead[-1] - enabled) % interval
+            due = ahead[-1] + 8 * interval if rest else enabled + phase + interval
+            row = next(cycle for cycle, slot, _ in mine if slot == 0)
+            start = row - next(cycle for cycle, slot, _ in plain if slot == 0)
+            golden = place(simulation.config, macro, due - start)
+            assert sum(command.op is MicroOp.REFAB for _, _, command in golden) == (1 if rest else 8)
+            assert mine[: len(golden)] == [(cycle + start, *what) for cycle, *what in golden], (
+                f"channel {channel}"
+            )
 
 
 def test_random_traffic_is_legal(simulation, seed):
