@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from pim_model.spec.config import CONFIGS, config
+from pim_model.spec.config import CONFIGS, RefreshPolicy, config
 from pim_model.spec.errors import Status, Violation
 from pim_model.spec.geometry import TABLE_ROWS
 from pim_model.spec.macro import MatVec, decode
@@ -256,6 +256,11 @@ def test_register_offsets() -> None:
     assert command_counter(7, MicroOp.ACT) == 0x1384
     assert event_counter(0, Event.ROW_MISS) == 0x3008
     assert event_counter(7, Event.OCCUPANCY) == 0x33C0
+
+
+def test_refresh_policies() -> None:
+    assert (RefreshPolicy.ALL_BANK, RefreshPolicy.PER_BANK) == (0, 1)
+    assert [name for name in CONFIGS if CONFIGS[name].refresh == 1] == ["ianus_refpb", "tiny_refpb"]
 
 
 def test_register_bits() -> None:
