@@ -32,8 +32,14 @@ def test_cycles_are_of_four_sorts(bench: Bench) -> None:
         assert least <= sum(channel[event] for event in CYCLES) <= most
 
 
-def test_a_macro_has_its_channels_for_its_time(bench: Bench) -> None:
+def stop_refresh(bench: Bench) -> None:
+    """None comes any more, and the last one is over."""
     bench.driver.set_refresh(False)
+    bench.transport.wait_interrupt(1_000)
+
+
+def test_a_macro_has_its_channels_for_its_time(bench: Bench) -> None:
+    stop_refresh(bench)
     before = bench.driver.events()
     done = bench.driver.wait(bench.driver.submit(bench.long_macro(0)))
     for channel in events_since(bench, before):
@@ -43,11 +49,12 @@ def test_a_macro_has_its_channels_for_its_time(bench: Bench) -> None:
 
 
 def test_refresh_has_its_time(bench: Bench) -> None:
+    stop_refresh(bench)
     before, counts = bench.driver.events(), bench.driver.command_counts()
+    bench.driver.set_refresh(True)
     for _ in range(4):
         bench.driver.wait(bench.driver.submit(bench.long_macro(0)))
-    bench.driver.set_refresh(False)
-    bench.transport.wait_interrupt(1_000)  # the last one ends
+    stop_refresh(bench)
     refreshes = bench.driver.command_counts()[MicroOp.REFAB.name] - counts[MicroOp.REFAB.name]
     spent = sum(channel[Event.REFRESH_CYCLES] for channel in events_since(bench, before))
     assert spent == refreshes * bench.config.timing.cycles("tRFCab") > 0
@@ -58,8 +65,7 @@ def test_hits_misses_and_conflicts(bench: Bench) -> None:
     if not keeps_time(bench):
         pytest.skip("the golden device does not count normal traffic")
     geometry = bench.config.geometry
-    bench.driver.set_refresh(False)
-    bench.transport.wait_interrupt(2_000)
+    stop_refresh(bench)
     before = bench.driver.events()
     channel = geometry.channels - 1
     for row, columns in ((4, 5), (6, 1), (4, 2), (4, 3)):

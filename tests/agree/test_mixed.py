@@ -26,7 +26,8 @@ STEPS = 60
 RESETS = 20
 
 PIM_ROWS = 3  # of random_program
-OTHER_ROWS = range(4, 10)  # which nothing but normal traffic and products touch
+GROUPS = 3  # of a product at most
+OTHER_ROWS = range(PIM_ROWS - 1 + GROUPS, 10)  # which nothing but normal traffic touches
 PROGRAM_AT = 8192
 RESULTS_AT = 4096
 
@@ -111,7 +112,7 @@ def step(pair: Pair, rng: np.random.Generator) -> None:
         pair.submit(Program(offset=PROGRAM_AT, count=len(macros)))
         return
     rows, columns = (
-        int(rng.integers(1, 3 * geometry.outputs)),
+        int(rng.integers(1, GROUPS * geometry.outputs)),
         int(rng.integers(1, min(512, geometry.elements))),
     )
     bias = 1024 if rng.random() < 0.5 else None

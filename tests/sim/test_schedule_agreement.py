@@ -121,7 +121,7 @@ def test_refreshes_are_where_the_golden_schedule_has_them(simulation):
     intervals after the last of them, not nine: none is owed then, but no bank waits for longer.
     """
     interval = simulation.config.timing.refresh_interval
-    macros = (matvec(8 * groups, 128, 5) for groups in range(1, 56))
+    macros = (matvec(8 * groups, 128, 9) for groups in range(1, 56))
     macro = next(m for m in macros if macro_cycles(simulation.config, m).cycles > 7.7 * interval)
     plain = place(simulation.config, macro)
     phase = 0

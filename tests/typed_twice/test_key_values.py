@@ -204,7 +204,7 @@ def test_macro_words() -> None:
 
 def test_status_numbers() -> None:
     names = """OK BAD_OPCODE RESERVED_BITS BAD_SHAPE BAD_FUNCTION WEIGHT_RANGE ALIGNMENT BUFFER_RANGE OVERLAP
-    CHANNEL_MASK ADDRESS_RANGE""".split()
+    CHANNEL_MASK ADDRESS_RANGE PARITY""".split()
     assert [Status(number).name for number in range(len(names))] == names
     assert len(Status) == len(names)
 
