@@ -6,7 +6,7 @@ command, the checker stamps each command with the cycle and subtracts.
 
 from itertools import pairwise
 
-from amaranth import Array, Cat, Const, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,7 +14,7 @@ from pim_model.spec.config import Config, RefreshPolicy
 from pim_model.spec.errors import Violation
 from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, REGISTER_OPS, WRITE_DATA, MicroOp, Mode
 from pim_model.spec.timing import POSTPONED
-from pim_model.spec.timing_rules import Scope
+from pim_model.spec.timing_rules import RULES, Scope
 
 __all__ = ["Checker"]
 
@@ -24,7 +24,7 @@ _STAMP_BITS = 48
 _LONG_AGO = 1 << 16
 """The first cycle's number; stamps start from zero, further back than any rule reaches."""
 
-_CLOSED, _OPEN, _PIM, _TABLE = range(4)
+_OPCODES = 32
 
 
 def _later(a, b):
@@ -32,9 +32,9 @@ def _later(a, b):
     return Mux(a > b, a, b)
 
 
-def _among(op, ops):
-    """Whether ``op`` is one of ``ops``."""
-    return op.matches(*sorted(ops)) if ops else Const(0, 1)
+def _among(one_hot, ops):
+    """Whether the command whose bit is set in ``one_hot`` is one of ``ops``."""
+    return (one_hot & sum(1 << op for op in ops)).any() if ops else Const(0, 1)
 
 
 class Checker(wiring.Component):
@@ -83,6 +83,9 @@ class Checker(wiring.Component):
         # A reset does not restart time: the stamps in memories outlive it.
         self._now = Signal(_STAMP_BITS, init=_LONG_AGO, reset_less=True)
         m.d.sync += self._now.eq(self._now + 1)
+        #: The commands of both slots, one-hot.
+        self._slot0, self._slot1 = Signal(_OPCODES), Signal(_OPCODES)
+        m.d.comb += [self._slot0.eq(1 << self.op0), self._slot1.eq(1 << self.op1)]
         #: A MAC of one bank, or of all, that reads the neighbour banks instead of the buffer.
         local = (self.mode0 & Mode.LOCAL) != 0
         self._local_one, self._local_all = Signal(), Signal()
@@ -90,16 +93,19 @@ class Checker(wiring.Component):
             self._local_one.eq((self.op0 == MicroOp.MACSB) & local),
             self._local_all.eq((self.op0 == MicroOp.MACAB) & local),
         ]
-        found = [*self._timing(m), *self._state(m), *self._windows(m), *self._bus(m)]
+        found = [*self._state(m), *self._windows(m), *self._bus(m)]
         found.sort(key=lambda pair: pair[1])
-
-        broken = Signal(len(found))
-        m.d.comb += [broken[i].eq(condition) for i, (condition, _) in enumerate(found)]
+        late, broken = self._timing(m), Signal(len(found))
+        m.d.comb += broken.eq(Cat(condition for condition, _ in found))
         m.d.sync += [
-            self.violation.eq(broken.any()),
+            self.violation.eq(late.any() | broken.any()),
             self.op.eq(Mux(self.op0 != MicroOp.NOP, self.op0, self.op1)),
         ]
-        with m.If(broken.any()):
+        with m.If(late.any()):
+            for i in reversed(range(len(late))):
+                with m.If(late[i]):
+                    m.d.sync += self.code.eq(i)
+        with m.Elif(broken.any()):
             for i, (_, code) in reversed(list(enumerate(found))):
                 with m.If(broken[i]):
                     m.d.sync += self.code.eq(code)
@@ -108,8 +114,13 @@ class Checker(wiring.Component):
     # ------------------------------------------------------------------ timing rules
 
     def _timing(self, m: Module):
+        """The rules that the commands of this cycle break, a bit each.
+
+        Sorted by command, so that a simulator compares what the command at hand asks for, and nothing without one.
+        """
         rules = [timed for timed in self._config.timing.rules if timed.cycles]
         stamps: dict = {}
+        checks: tuple[dict, dict] = ({}, {})
         for timed in rules:
             rule = timed.rule
             key = (rule.scope, rule.before)
@@ -122,21 +133,35 @@ class Checker(wiring.Component):
                     Scope.COLUMN: self._column_history,
                 }[rule.scope]
                 stamps[key] = make(m, name, [t for t in rules if (t.rule.scope, t.rule.before) == key])
-            yield stamps[key](timed), timed.index
+            for slot, ops, late in stamps[key](timed):
+                for op in ops:
+                    checks[slot].setdefault(op, []).append((timed.index, late))
+
+        broken = []
+        for slot, (op, by_op) in enumerate(zip((self.op0, self.op1), checks, strict=True)):
+            broken.append(Signal(len(RULES), name=f"late{slot}"))
+            with m.Switch(op):
+                for after, lates in sorted(by_op.items()):
+                    bits = [Const(0, 1)] * len(RULES)
+                    for index, late in lates:
+                        bits[index] |= late()
+                    with m.Case(after):
+                        m.d.comb += broken[slot].eq(Cat(bits))
+        return broken[0] | broken[1]
 
     def _channel_stamp(self, m: Module, name: str, rules):
         """The latest ``before`` in the channel; slot 1 also keeps its distance from slot 0 of its own cycle."""
         last = Signal(_STAMP_BITS, name=f"{name}_last")
         before = rules[0].rule.before
-        in0, in1 = _among(self.op0, before), _among(self.op1, before)
+        in0, in1 = _among(self._slot0, before), _among(self._slot1, before)
         with m.If(in0 | in1):
             m.d.sync += last.eq(self._now)
         age = Signal(_STAMP_BITS, name=f"{name}_age")
         m.d.comb += age.eq(self._now - last)
 
         def broken(timed):
-            after0, after1 = _among(self.op0, timed.rule.after), _among(self.op1, timed.rule.after)
-            return ((after0 | after1) & (age < timed.cycles)) | (after1 & in0)
+            yield 0, timed.rule.after, lambda: age < timed.cycles
+            yield 1, timed.rule.after, lambda: (age < timed.cycles) | in0
 
         return broken
 
@@ -146,8 +171,8 @@ class Checker(wiring.Component):
         before, scope = rules[0].rule.before, rules[0].rule.scope
         shift = 0 if scope is Scope.BANK else geometry.banks_per_group.bit_length() - 1
         place = self.bank0[shift : geometry.bank_bits]
-        single = _among(self.op0, before & ONE_BANK)
-        whole = _among(self.op0, before & ALL_BANKS)
+        single = _among(self._slot0, before & ONE_BANK)
+        whole = _among(self._slot0, before & ALL_BANKS)
         last_whole, last_any = (
             Signal(_STAMP_BITS, name=f"{name}_whole"),
             Signal(_STAMP_BITS, name=f"{name}_any"),
@@ -169,9 +194,8 @@ class Checker(wiring.Component):
         m.d.comb += [age_here.eq(self._now - newest), age_any.eq(self._now - last_any)]
 
         def broken(timed):
-            after_single = _among(self.op0, timed.rule.after & ONE_BANK)
-            after_whole = _among(self.op0, timed.rule.after & ALL_BANKS)
-            return (after_single & (age_here < timed.cycles)) | (after_whole & (age_any < timed.cycles))
+            yield 0, timed.rule.after & ONE_BANK, lambda: age_here < timed.cycles
+            yield 0, timed.rule.after & ALL_BANKS, lambda: age_any < timed.cycles
 
         return broken
 
@@ -192,7 +216,7 @@ class Checker(wiring.Component):
         """The last few ``before`` commands with their buffer column; the distances are short."""
         in_buffer = ~(self._local_one | self._local_all)
         before, longest = rules[0].rule.before, max(timed.cycles for timed in rules)
-        in0, in1 = _among(self.op0, before) & in_buffer, _among(self.op1, before)
+        in0, in1 = _among(self._slot0, before) & in_buffer, _among(self._slot1, before)
         history = []
         valid, place = in0 | in1, Mux(in1, self.column1, self.column0)
         for age in range(1, longest):
@@ -209,12 +233,8 @@ class Checker(wiring.Component):
                 found = [valid & (place == column) for age, valid, place in history if age < timed.cycles]
                 return sum(found, Const(0, 1)) != 0
 
-            after0, after1 = (
-                _among(self.op0, timed.rule.after) & in_buffer,
-                _among(self.op1, timed.rule.after),
-            )
-            same_cycle = after1 & in0 & (self.column0 == self.column1)
-            return (after0 & recent(self.column0)) | (after1 & recent(self.column1)) | same_cycle
+            yield 0, timed.rule.after, lambda: in_buffer & recent(self.column0)
+            yield 1, timed.rule.after, lambda: recent(self.column1) | (in0 & (self.column0 == self.column1))
 
         return broken
 
@@ -223,57 +243,55 @@ class Checker(wiring.Component):
     def _state(self, m: Module):
         geometry, op = self._config.geometry, self.op0
         bank = self.bank0[: geometry.bank_bits]
-        state = Array(Signal(2, name=f"bank{i}") for i in range(geometry.banks))
-        here, beside = state[bank], state[bank ^ 1]
+        # What each bank has open: anything, a row by ACT, a table row; a row by ACTAB otherwise.
         opened, by_act, table = (Signal(geometry.banks, name=name) for name in ("opened", "by_act", "table"))
-        for i in range(geometry.banks):
-            m.d.comb += [
-                opened[i].eq(state[i] != _CLOSED),
-                by_act[i].eq(state[i] == _OPEN),
-                table[i].eq(state[i] == _TABLE),
-            ]
+        here = Signal(geometry.banks)
+        m.d.comb += here.eq(1 << bank)
         with m.Switch(op):
             with m.Case(MicroOp.ACT):
-                m.d.sync += here.eq(_OPEN)
+                m.d.sync += [opened.eq(opened | here), by_act.eq(by_act | here), table.eq(table & ~here)]
             with m.Case(MicroOp.ACTAB):
-                m.d.sync += [each.eq(_PIM) for each in state]
+                m.d.sync += [opened.eq(-1), by_act.eq(0), table.eq(0)]
             with m.Case(MicroOp.ACTAF):
-                m.d.sync += [each.eq(_TABLE) for each in state]
+                m.d.sync += [opened.eq(-1), by_act.eq(0), table.eq(-1)]
             with m.Case(MicroOp.PRE):
-                m.d.sync += here.eq(_CLOSED)
+                m.d.sync += [opened.eq(opened & ~here), by_act.eq(by_act & ~here), table.eq(table & ~here)]
             with m.Case(MicroOp.PREA):
-                m.d.sync += [each.eq(_CLOSED) for each in state]
+                m.d.sync += [opened.eq(0), by_act.eq(0), table.eq(0)]
 
-        single = _among(op, {MicroOp.RD, MicroOp.WR, MicroOp.MACSB, MicroOp.RDCP, MicroOp.WRCP})
-        whole = _among(op, {MicroOp.MACAB, MicroOp.EWMUL, MicroOp.AF, MicroOp.WRBK})
-        normal = _among(op, {MicroOp.RD, MicroOp.WR})
-        multiply = _among(op, {MicroOp.MACAB, MicroOp.EWMUL})
-        copies = _among(op, {MicroOp.MACSB, MicroOp.RDCP, MicroOp.WRCP})
-        yield (op == MicroOp.ACT) & (here != _CLOSED), Violation.ROW_OPEN
-        yield _among(op, {MicroOp.ACTAB, MicroOp.ACTAF}) & opened.any(), Violation.ROW_OPEN
-        yield single & (here == _CLOSED), Violation.ROW_CLOSED
-        yield self._local_one & (beside == _CLOSED), Violation.ROW_CLOSED
+        slot = self._slot0
+        single = _among(slot, {MicroOp.RD, MicroOp.WR, MicroOp.MACSB, MicroOp.RDCP, MicroOp.WRCP})
+        whole = _among(slot, {MicroOp.MACAB, MicroOp.EWMUL, MicroOp.AF, MicroOp.WRBK})
+        normal = _among(slot, {MicroOp.RD, MicroOp.WR})
+        multiply = _among(slot, {MicroOp.MACAB, MicroOp.EWMUL})
+        copies = _among(slot, {MicroOp.MACSB, MicroOp.RDCP, MicroOp.WRCP})
+        open_here, table_here, act_here = (vector.bit_select(bank, 1) for vector in (opened, table, by_act))
+        beside = bank ^ 1
+        yield (op == MicroOp.ACT) & open_here, Violation.ROW_OPEN
+        yield _among(slot, {MicroOp.ACTAB, MicroOp.ACTAF}) & opened.any(), Violation.ROW_OPEN
+        yield single & ~open_here, Violation.ROW_CLOSED
+        yield self._local_one & ~opened.bit_select(beside, 1), Violation.ROW_CLOSED
         yield whole & ~opened.all(), Violation.ROW_CLOSED
-        yield (op == MicroOp.REFPB) & (here != _CLOSED), Violation.REFRESH_OPEN
+        yield (op == MicroOp.REFPB) & open_here, Violation.REFRESH_OPEN
         yield (op == MicroOp.REFAB) & opened.any(), Violation.REFRESH_OPEN
-        yield _among(op, {MicroOp.TMOD_IN, MicroOp.TMOD_OUT}) & opened.any(), Violation.MODE_OPEN
-        yield normal & ((here == _PIM) | (here == _TABLE)), Violation.PIM_ROW
+        yield _among(slot, {MicroOp.TMOD_IN, MicroOp.TMOD_OUT}) & opened.any(), Violation.MODE_OPEN
+        yield normal & open_here & ~act_here, Violation.PIM_ROW
         yield whole & by_act.any(), Violation.PIM_ROW
         yield (op == MicroOp.AF) & opened.all() & ~table.all(), Violation.TABLE_ROW
-        yield (multiply & table.any()) | (copies & (here == _TABLE)), Violation.TABLE_ROW
-        yield self._local_one & (beside == _TABLE), Violation.TABLE_ROW
+        yield (multiply & table.any()) | (copies & table_here), Violation.TABLE_ROW
+        yield self._local_one & table.bit_select(beside, 1), Violation.TABLE_ROW
 
         in_mode = Signal()
         with m.If(op == MicroOp.TMOD_IN):
             m.d.sync += in_mode.eq(1)
         with m.Elif(op == MicroOp.TMOD_OUT):
             m.d.sync += in_mode.eq(0)
-        register = _among(op, REGISTER_OPS) | _among(self.op1, REGISTER_OPS)
+        register = _among(self._slot0, REGISTER_OPS) | _among(self._slot1, REGISTER_OPS)
         if not self._config.timing.direct:
             yield register & ~in_mode, Violation.REGISTER_MODE
         yield (op == MicroOp.TMOD_OUT) & ~in_mode, Violation.REGISTER_MODE
         others = set(MicroOp) - REGISTER_OPS - {MicroOp.NOP, MicroOp.TMOD_OUT}
-        yield _among(op, others) & in_mode, Violation.IN_REGISTER_MODE
+        yield _among(self._slot0, others) & in_mode, Violation.IN_REGISTER_MODE
 
     # ------------------------------------------------------------------ windows
 
@@ -341,20 +359,20 @@ class Checker(wiring.Component):
 
     def _bus(self, m: Module):
         geometry = self._config.geometry
-        register0 = _among(self.op0, REGISTER_OPS)
+        register0 = _among(self._slot0, REGISTER_OPS)
         if self._config.timing.ck_per_cycle == 1:
             yield (self.op0 != MicroOp.NOP) & (self.op1 != MicroOp.NOP), Violation.COMMAND_BUS
         yield (
             (
                 (register0 & (self.op1 != MicroOp.NOP))
-                | ((self.op1 != MicroOp.NOP) & ~_among(self.op1, REGISTER_OPS))
-                | (_among(self.op0, WRITE_DATA) & _among(self.op1, WRITE_DATA))
+                | ((self.op1 != MicroOp.NOP) & ~_among(self._slot1, REGISTER_OPS))
+                | (_among(self._slot0, WRITE_DATA) & _among(self._slot1, WRITE_DATA))
             ),
             Violation.COMMAND_BUS,
         )
-        with_row = _among(self.op0, {MicroOp.ACT, MicroOp.ACTAB})
+        with_row = _among(self._slot0, {MicroOp.ACT, MicroOp.ACTAB})
         with_column = _among(
-            self.op0,
+            self._slot0,
             {
                 op
                 for op in MicroOp
@@ -365,8 +383,8 @@ class Checker(wiring.Component):
         yield (
             (
                 (self.op0 > max(MicroOp))
-                | _among(self.op0, FOUR_BANKS)
-                | (_among(self.op0, ONE_BANK) & (self.bank0 >= geometry.banks))
+                | _among(self._slot0, FOUR_BANKS)
+                | (_among(self._slot0, ONE_BANK) & (self.bank0 >= geometry.banks))
                 | (with_row & (self.row0 >= geometry.rows))
                 | ((self.op0 == MicroOp.ACTAF) & (self.row0 >= geometry.rows - geometry.weight_rows))
                 | (with_column & (self.column0 >= geometry.columns))

@@ -14,7 +14,7 @@ from pim_model.spec.micro import MicroOp, Mode
 from pim_model.spec.timing_rules import Scope
 
 from .channel import COLUMN_OF_ONE_BANK
-from .gates import distances, gate
+from .gates import gates
 
 __all__ = ["BankState"]
 
@@ -94,30 +94,28 @@ class BankState(wiring.Component):
         beside = Cat(at[i ^ 1] for i in range(banks))
         # A MACSB of two banks keeps both from closing.
         local = strobes[MicroOp.MACSB] & ((self.mode & Mode.LOCAL) != 0)
-        near = [
-            {op: strobe & (bank[group.bit_length() - 1 :] == i) for op, strobe in strobes.items()}
-            for i in range(banks // group)
-        ]
+        group_of = bank[group.bit_length() - 1 :]
+        at_group = Signal(banks // group)
+        m.d.comb += at_group.eq(Cat(group_of == i for i in range(banks // group)))
+
+        def between(op, scope, befores):
+            """The commands of ``befores`` that hold ``op`` back within ``scope``, by the distance that they ask for."""
+            by_cycles: dict[int, list] = {}
+            for before in befores:
+                if cycles := timing.between(before, op, scope):
+                    by_cycles.setdefault(cycles, []).append(before)
+            return by_cycles
+
         for op in self._after:
             name = op.name.lower()
-            # All commands that ask for the same distance at once, as one vector over the banks.
-            waits: dict[int, Signal] = {}
-            for cycles in {cycles for _, cycles in distances(timing, op, strobes, Scope.BANK)}:
-                befores = {
-                    before: strobe
-                    for before, strobe in strobes.items()
-                    if timing.between(before, op, Scope.BANK) == cycles
-                }
+            waits = {}
+            for cycles, befores in between(op, Scope.BANK, before_others).items():
                 waits[cycles] = Signal(banks, name=f"{name}_after{cycles}")
                 m.d.comb += waits[cycles].eq(
-                    (at & Cat(befores.values()).any().replicate(banks))
+                    (at & Cat(strobes[before] for before in befores).any().replicate(banks))
                     | (beside & (local & (MicroOp.MACSB in befores)).replicate(banks))
                 )
-            by_bank = [
-                gate(m, f"{name}_bank{i}", [(banked[i], cycles) for cycles, banked in waits.items()])
-                for i in range(banks)
-            ]
-            ready = Cat(by_bank)
+            ready = gates(m, f"{name}_bank", waits, banks)
             # A group gate is only worth its flip-flops where it waits longer than the channel's.
             longer = [
                 before
@@ -125,14 +123,12 @@ class BankState(wiring.Component):
                 if timing.between(before, op, Scope.GROUP) > timing.between(before, op, Scope.CHANNEL)
             ]
             if longer:
-                by_group = [
-                    gate(
-                        m,
-                        f"{name}_group{i}",
-                        distances(timing, op, {before: near[i][before] for before in longer}, Scope.GROUP),
-                    )
-                    for i in range(banks // group)
-                ]
-                ready &= Cat(by_group[i // group] for i in range(banks))
+                waits = {
+                    cycles: at_group
+                    & Cat(strobes[before] for before in befores).any().replicate(len(at_group))
+                    for cycles, befores in between(op, Scope.GROUP, longer).items()
+                }
+                by_group = gates(m, f"{name}_group", waits, banks // group)
+                ready &= Cat(by_group[i].replicate(group) for i in range(banks // group))
             m.d.comb += getattr(self, f"{name}_ready").eq(ready)
         return m

@@ -1,17 +1,23 @@
 """Timing gates: one small countdown for each command that has to wait, loaded by the commands before it.
 
+Gates of all banks stand side by side, kept by bits: bit i of all their countdowns is one vector over the banks. In
+hardware these are the same flip-flops as one countdown after the other; a simulator counts all banks at once.
+
 The values come from the rule rows of ``pim_model.spec.timing_rules``; every rule between two commands that the
 controller issues is enforced by exactly one gate. The checker (``hdl/checker.py``) measures the same rules another
 way: it stamps commands and subtracts.
 """
 
-from amaranth import Cat, Module, Mux, Signal
+from functools import reduce
+from operator import or_
+
+from amaranth import Cat, Const, Module, Mux, Signal
 
 from pim_model.spec.micro import MicroOp
 from pim_model.spec.timing import Timing
 from pim_model.spec.timing_rules import Scope
 
-__all__ = ["distances", "faw_gate", "gate"]
+__all__ = ["distances", "faw_gate", "gate", "gates"]
 
 
 def distances(timing: Timing, after: MicroOp, strobes: dict[MicroOp, Signal], *scopes: Scope):
@@ -47,6 +53,38 @@ def gate(m: Module, name: str, pairs) -> Signal:
         with m.If(Cat(strobes[cycles]).any() & (remaining < cycles)):
             m.d.sync += remaining.eq(cycles - 1)
     return ready
+
+
+def gates(m: Module, name: str, waits: dict, places: int) -> Signal:
+    """As :func:`gate`, for ``places`` gates side by side: ``waits`` maps cycles to where such a wait begins."""
+    waits = {cycles: where for cycles, where in sorted(waits.items()) if cycles > 1}
+    ready = Signal(places, name=f"{name}_ready")
+    if not waits:
+        m.d.comb += ready.eq(-1)
+        return ready
+    longest = max(waits)
+    remaining = [Signal(places, name=f"{name}_remaining{i}") for i in range((longest - 1).bit_length())]
+    m.d.comb += ready.eq(~reduce(or_, remaining))
+
+    after, borrow = [], ~ready  # one less, but not less than zero
+    for bit in remaining:
+        after.append(bit ^ borrow)
+        borrow &= ~bit
+    for cycles, where in waits.items():
+        begins = Signal(places, name=f"{name}_begins{cycles}")
+        m.d.comb += begins.eq(where & _below(remaining, cycles) if cycles < longest else where)
+        # Ascending, so that of several waits the last, the longest, wins.
+        after = [bit | begins if cycles - 1 >> i & 1 else bit & ~begins for i, bit in enumerate(after)]
+    m.d.sync += [bit.eq(now) for bit, now in zip(remaining, after, strict=True)]
+    return ready
+
+
+def _below(number, limit: int):
+    """Places where the number whose bits are the vectors ``number`` is below ``limit``."""
+    below = Const(0, len(number[0]))
+    for i, bit in enumerate(number):
+        below = ~bit | below if limit >> i & 1 else ~bit & below
+    return below
 
 
 def faw_gate(m: Module, strobe: Signal, cycles: int) -> Signal:

@@ -5,10 +5,7 @@ opened and closed for the oldest of the others while it does. Reads go before wr
 runs, since every change of the direction costs the bus a dozen cycles.
 """
 
-from functools import reduce
-from operator import or_
-
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -234,45 +231,48 @@ class NormalTraffic(wiring.Component):
             m.d.comb += signal.eq(value)
             return signal
 
-        def union(terms):
-            """OR as a balanced tree."""
-            while len(terms) > 1:
-                terms = [reduce(or_, terms[i : i + 2]) for i in range(0, len(terms), 2)]
-            return terms[0]
-
-        current = vector("current", able & (queue.write ^ ~writing.replicate(ENTRIES)))
-        banks = [able]
+        banks = [Const(-1, ENTRIES)]  # of each bank, the places that have its number
         for i, bit in enumerate(queue.banks):
             banks = [
                 vector(f"half{i}_{half}_{j}", of_half & (bit if half else ~bit))
                 for half in (0, 1)
                 for j, of_half in enumerate(banks)
             ]
-        row_terms, column_terms = [], []
-        for b in range(geometry.banks):
-            here = banks[b]
-            mine = vector(f"mine{b}", here & current)
-            # The direction that is served has a bank to itself while it needs it; the other prepares what is left.
-            served = vector(f"served{b}", Mux(mine.any(), mine, here))
-            wanted = (served & queue.hit).any()
-            m.d.comb += proposal.busy[b].eq(here.any())
-            urgent = Signal(name=f"urgent{b}")
-            row, column = Signal(name=f"row{b}"), Signal(name=f"column{b}")
-            m.d.comb += [
-                # An old request that waits for another row of its bank: no younger one keeps the open row.
-                urgent.eq(queue.old & here[0] & ~queue.hit[0]),
-                row.eq(
-                    Mux(proposal.opened[b], proposal.pre_ready[b] & (~wanted | urgent), proposal.act_ready[b])
-                ),
-                column.eq(
-                    proposal.opened[b] & ~urgent & Mux(writing, proposal.wr_ready[b], proposal.rd_ready[b])
-                ),
-            ]
-            row_terms.append(vector(f"rows{b}", served & row.replicate(ENTRIES)))
-            column_terms.append(vector(f"columns{b}", mine & column.replicate(ENTRIES)))
 
-        rows = vector("rows", union(row_terms) & ~queue.hit)
-        columns = vector("columns", union(column_terms) & queue.hit)
+        def by_bank(name, entries):
+            """The banks that some of ``entries`` ask for."""
+            signal = Signal(geometry.banks, name=name)
+            m.d.comb += signal.eq(Cat((here & entries).any() for here in banks))
+            return signal
+
+        def of_banks(name, flags):
+            """The places whose bank has its bit set in ``flags``."""
+            choices = [flag.replicate(ENTRIES) for flag in flags]
+            for i, bit in enumerate(queue.banks):
+                choices = [
+                    vector(f"{name}{i}_{j}", (upper & bit) | (lower & ~bit))
+                    for j, (lower, upper) in enumerate(zip(choices[::2], choices[1::2], strict=True))
+                ]
+            return choices[0]
+
+        current = vector("current", able & (queue.write ^ ~writing.replicate(ENTRIES)))
+        # The direction that is served has a bank to itself while it needs it; the other prepares what is left.
+        mine = by_bank("mine", current)
+        served = vector("served", able & (current | ~of_banks("taken", mine)))
+        wanted = by_bank("wanted", served & queue.hit)
+        # An old request that waits for another row of its bank: no younger one keeps the open row.
+        oldest = by_bank("oldest", able & 1)
+        urgent = Signal(geometry.banks)
+        row, column = Signal(geometry.banks), Signal(geometry.banks)
+        opened = proposal.opened
+        m.d.comb += [
+            proposal.busy.eq(by_bank("busy", able)),
+            urgent.eq(oldest & (queue.old & ~queue.hit[0]).replicate(geometry.banks)),
+            row.eq((opened & proposal.pre_ready & (~wanted | urgent)) | (~opened & proposal.act_ready)),
+            column.eq(opened & ~urgent & Mux(writing, proposal.wr_ready, proposal.rd_ready)),
+        ]
+        rows = vector("rows", served & of_banks("row_of", row) & ~queue.hit)
+        columns = vector("columns", current & of_banks("column_of", column) & queue.hit)
         row_place, column_place = vector("row_place", first(rows)), vector("column_place", first(columns))
         row_bank, column_bank = Signal(geometry.bank_bits), Signal(geometry.bank_bits)
         by_row, by_column = Signal(), Signal()

@@ -189,17 +189,22 @@ class RequestQueue(wiring.Component):
         place = vector("place", (left << 1 | 1) & ~left & enters.replicate(ENTRIES))
         m.d.sync += self.valid.eq(left | place)
         for signal, now, bit in (
-            (self.write, self.write, header.write),
             (self.hit, hit, self.row_hit),
             (self.blocked, blocked, opposite),
             (newest, newest & ~(same & overwritten), header.write),
-            (full, full, header.full),
             (seen, Mux(boundary, self.valid, seen), Const(0)),
             (old, Mux(boundary, old | seen, old), Const(0)),
-            *((bits, bits, header.bank[i]) for i, bits in enumerate(self.banks)),
-            *((bits, bits, header.row[i]) for i, bits in enumerate(self.rows)),
-            *((bits, bits, header.column[i]) for i, bits in enumerate(self.columns)),
-            *((bits, bits, header.slot[i]) for i, bits in enumerate(self.slots)),
         ):
             m.d.sync += signal.eq(moved(now) | (place & bit.replicate(ENTRIES)))
+        # What an access keeps only moves. Said as a condition, which a simulator skips.
+        with m.If(enters | self.remove.any()):
+            for signal, bit in (
+                (self.write, header.write),
+                (full, header.full),
+                *zip(self.banks, header.bank, strict=False),
+                *zip(self.rows, header.row, strict=False),
+                *zip(self.columns, header.column, strict=False),
+                *zip(self.slots, header.slot, strict=True),
+            ):
+                m.d.sync += signal.eq(moved(signal) | (place & bit.replicate(ENTRIES)))
         return m

@@ -8,7 +8,7 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.controller.gates import faw_gate, gate
+from hdl.controller.gates import faw_gate, gate, gates
 
 from .simulate import run
 
@@ -24,6 +24,26 @@ class GateUnderTest(wiring.Component):
         m = Module()
         m.d.comb += self.ready.eq(gate(m, "dut", list(zip(self.strobes, self._cycles, strict=True))))
         m.d.sync += Signal().eq(1)  # a gate of one cycle has no register, and the simulator needs a clock
+        return m
+
+
+class GatesUnderTest(wiring.Component):
+    """Gates side by side, and each alone."""
+
+    def __init__(self, cycles, places):
+        self._cycles, self._places = cycles, places
+        super().__init__(
+            {"strobes": In(places).array(len(cycles)), "together": Out(places), "alone": Out(places)}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        waits = dict(zip(self._cycles, self.strobes, strict=True))
+        m.d.comb += self.together.eq(gates(m, "dut", waits, self._places))
+        for i in range(self._places):
+            pairs = [(strobes[i], cycles) for cycles, strobes in waits.items()]
+            m.d.comb += self.alone[i].eq(gate(m, f"alone{i}", pairs))
+        m.d.sync += Signal().eq(1)
         return m
 
 
@@ -94,3 +114,22 @@ def test_gate_is_exact(distance, seed):
 
     run(dut, testbench)
     assert min(later - earlier for earlier, later in itertools.pairwise(issued)) == distance
+
+
+@pytest.mark.parametrize("cycles", [(1,), (2,), (3, 7), (8, 3, 16), (1, 5, 9, 36), (31, 32, 33)], ids=str)
+def test_gates_side_by_side(cycles, seed):
+    """Each is the gate that it would be alone, whatever the strobes."""
+    rng = random.Random(f"{seed}/{cycles}")
+    dut = GatesUnderTest(cycles, 4)
+    seen = set()
+
+    async def testbench(ctx):
+        for _ in range(400):
+            for strobes in dut.strobes:
+                ctx.set(strobes, sum((rng.random() * 2 * max(cycles) < 1) << i for i in range(4)))
+            assert ctx.get(dut.together) == ctx.get(dut.alone)
+            seen.add(ctx.get(dut.alone))
+            await ctx.tick()
+
+    run(dut, testbench)
+    assert len(seen) == 1 if cycles == (1,) else len(seen) > 4
