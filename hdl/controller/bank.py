@@ -14,7 +14,7 @@ from pim_model.spec.micro import MicroOp, Mode
 from pim_model.spec.timing_rules import Scope
 
 from .channel import COLUMN_OF_ONE_BANK
-from .gates import gates
+from .gates import distances, gates
 
 __all__ = ["BankState"]
 
@@ -85,10 +85,9 @@ class BankState(wiring.Component):
         ]
 
         before_others = (*self._after, *COLUMN_OF_ONE_BANK)
-        strobes = {}
-        for op in before_others:
-            strobes[op] = Signal(name=f"{op.name.lower()}_strobe")
-            m.d.comb += strobes[op].eq(self.op == op)
+        issued = Signal(max(before_others) + 1)
+        m.d.comb += issued.eq(1 << self.op)
+        strobes = {op: issued[op] for op in before_others}
         at = Signal(banks)  # the addressed bank, one-hot
         m.d.comb += at.eq(1 << bank)
         beside = Cat(at[i ^ 1] for i in range(banks))
@@ -98,18 +97,17 @@ class BankState(wiring.Component):
         at_group = Signal(banks // group)
         m.d.comb += at_group.eq(Cat(group_of == i for i in range(banks // group)))
 
-        def between(op, scope, befores):
-            """The commands of ``befores`` that hold ``op`` back within ``scope``, by the distance that they ask for."""
-            by_cycles: dict[int, list] = {}
-            for before in befores:
-                if cycles := timing.between(before, op, scope):
-                    by_cycles.setdefault(cycles, []).append(before)
-            return by_cycles
+        def by_distance(op, scope, befores):
+            """For each distance, the commands that ask for it before ``op``."""
+            found: dict[int, list] = {}
+            for before, cycles in distances(timing, op, befores, scope).items():
+                found.setdefault(cycles, []).append(before)
+            return found
 
         for op in self._after:
             name = op.name.lower()
             waits = {}
-            for cycles, befores in between(op, Scope.BANK, before_others).items():
+            for cycles, befores in by_distance(op, Scope.BANK, before_others).items():
                 waits[cycles] = Signal(banks, name=f"{name}_after{cycles}")
                 m.d.comb += waits[cycles].eq(
                     (at & Cat(strobes[before] for before in befores).any().replicate(banks))
@@ -126,7 +124,7 @@ class BankState(wiring.Component):
                 waits = {
                     cycles: at_group
                     & Cat(strobes[before] for before in befores).any().replicate(len(at_group))
-                    for cycles, befores in between(op, Scope.GROUP, longer).items()
+                    for cycles, befores in by_distance(op, Scope.GROUP, longer).items()
                 }
                 by_group = gates(m, f"{name}_group", waits, banks // group)
                 ready &= Cat(by_group[i].replicate(group) for i in range(banks // group))

@@ -11,7 +11,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from pim_model.spec.config import Config, RefreshPolicy
-from pim_model.spec.micro import ALL_BANKS, ONE_BANK, REGISTER_OPS, MicroOp
+from pim_model.spec.micro import ALL_BANKS, ONE_BANK, MicroOp
 from pim_model.spec.timing_rules import Scope
 
 from .gates import distances, faw_gate, gate
@@ -69,22 +69,19 @@ class ChannelGates(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         timing = self._config.timing
-        strobes = {}
-        for op in self._issued:
-            strobes[op] = Signal(name=f"{op.name.lower()}_strobe")
-            m.d.comb += strobes[op].eq((self.op1 if op in REGISTER_OPS else self.op0) == op)
-        all_banks = {op: strobe for op, strobe in strobes.items() if op in ALL_BANKS}
+        # Each kind of command has one slot, so both go into one vector: a set of commands is a mask on it.
+        issued = Signal(max(self._issued) + 1)
+        m.d.comb += issued.eq(1 << self.op0 | 1 << self.op1)
+        strobes = {op: issued[op] for op in self._issued}
+        all_banks = [op for op in self._issued if op in ALL_BANKS]
         for op in self._issued:
             name = op.name.lower()
             whole = op not in ONE_BANK or op in COLUMN_OF_ONE_BANK
             scopes = (Scope.CHANNEL, Scope.GROUP, Scope.BANK) if whole else (Scope.CHANNEL,)
-            waits: dict = {}
-            for strobe, cycles in (
-                *distances(timing, op, strobes, *scopes),
-                *distances(timing, op, all_banks, Scope.BANK),
-            ):
-                waits[strobe.name] = (strobe, max(cycles, waits.get(strobe.name, (strobe, 0))[1]))
-            ready = gate(m, name, waits.values())
+            waits = distances(timing, op, strobes, *scopes)
+            for before, cycles in distances(timing, op, all_banks, Scope.BANK).items():
+                waits[before] = max(cycles, waits.get(before, 0))
+            ready = gate(m, name, [(strobes[before], cycles) for before, cycles in waits.items()])
             if op is MicroOp.ACT:
                 ready = ready & faw_gate(m, strobes[op], timing.faw_cycles)
             m.d.comb += getattr(self, f"{name}_ready").eq(ready)

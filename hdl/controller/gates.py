@@ -8,6 +8,7 @@ controller issues is enforced by exactly one gate. The checker (``hdl/checker.py
 way: it stamps commands and subtracts.
 """
 
+from collections.abc import Iterable
 from functools import reduce
 from operator import or_
 
@@ -20,14 +21,12 @@ from pim_model.spec.timing_rules import Scope
 __all__ = ["distances", "faw_gate", "gate", "gates"]
 
 
-def distances(timing: Timing, after: MicroOp, strobes: dict[MicroOp, Signal], *scopes: Scope):
-    """The (strobe, cycles) pairs that hold ``after`` back within ``scopes``; pairs of no distance are left out."""
-    pairs = []
-    for before, strobe in strobes.items():
-        cycles = max(timing.between(before, after, scope) for scope in scopes)
-        if cycles:
-            pairs.append((strobe, cycles))
-    return pairs
+def distances(
+    timing: Timing, after: MicroOp, befores: Iterable[MicroOp], *scopes: Scope
+) -> dict[MicroOp, int]:
+    """How long each of ``befores`` holds ``after`` back within ``scopes``, in cycles; not those that do not."""
+    waits = {before: max(timing.between(before, after, scope) for scope in scopes) for before in befores}
+    return {before: cycles for before, cycles in waits.items() if cycles}
 
 
 def gate(m: Module, name: str, pairs) -> Signal:
