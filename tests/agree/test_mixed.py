@@ -96,7 +96,7 @@ def program(bench: Bench, length: int) -> list[Instruction]:
 def step(pair: Pair, rng: np.random.Generator) -> None:
     """One thing of a random kind."""
     bench, geometry = pair.bench, pair.bench.config.geometry
-    kind = str(rng.choice(["read", "write", "program", "product"], p=[0.35, 0.35, 0.2, 0.1]))
+    kind = str(rng.choice(["read", "write", "program", "product"], p=[0.3, 0.3, 0.2, 0.2]))
     pair.done[kind] += 1
     if kind in ("read", "write"):
         start = geometry.address(int(rng.choice(OTHER_ROWS))) + int(rng.integers(geometry.slab_bytes))
