@@ -137,7 +137,12 @@ class Job(data.Struct):
     instruction: 1
     weight_row: 16
     tokens: 16
-    #: Output groups, and output rows of the last one (1 to channels x banks).
+    #: Three matrices of one shape; DRAM rows of the second and the third.
+    qkv: 1
+    second_row: 16
+    third_row: 16
+    #: Output groups of all matrices and of each, and output rows of a matrix's last one (1 to channels x banks).
+    all_groups: 24
     groups: 24
     last_rows: 10
     #: Tiles of a group, columns of the last one in commands, and lanes of the last column (1 to 16).
@@ -147,7 +152,9 @@ class Job(data.Struct):
     input: 16
     input_stride: 21
     output: 16
-    output_stride: 21
+    #: From a token to the next, also of the whole bias; from a matrix's outputs to the next one's.
+    output_stride: 22
+    part_stride: 21
     bias: 16
     has_bias: 1
     activate: 1

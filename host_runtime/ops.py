@@ -4,37 +4,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 
 import numpy as np
 
 from host_runtime.bits import F32, U16, from_bits, to_bits
 from host_runtime.driver import Driver
-from host_runtime.errors import IanusError
-from host_runtime.plan import Part, Plan, stride
+from host_runtime.plan import stride
+from host_runtime.product import Matrix, Products
 from host_runtime.tensor import Arena, Span, activation_buffer, weight_rows
 from pim_model.mapping.layout import pack, rows_needed
 from pim_model.numerics.activation import FUNCTIONS, TABLE_ENTRIES, table
 from pim_model.spec.config import Config
-from pim_model.spec.macro import MatVec
 
 __all__ = ["Matrix", "Pim", "pim_linear"]
 
 UPLOAD_BYTES = 32 << 20  # weights laid out at a time
-
-
-@dataclass(frozen=True, eq=False)
-class Matrix:
-    """A weight matrix in PIM memory, and its bias. Made by :meth:`Pim.upload`."""
-
-    rows: int
-    columns: int
-    place: Span
-    """DRAM rows it takes."""
-    bias: U16 | None
-    resident: Span | None
-    """Where the bias stays in the activation buffer; None if it is staged for each product."""
 
 
 class Pim:
@@ -48,25 +32,29 @@ class Pim:
         Shape of the device.
     preload : bool
         Load weights and tables by the transport's back door, which takes no simulated time, rather than by writes.
-
-    Attributes
-    ----------
-    macros, macro_cycles : int
-        Macros completed, and the sum of their cycles from push to completion; of macros queued together, which wait
-        for each other, the longest.
     """
 
     def __init__(self, driver: Driver, config: Config, *, preload: bool = True):
         self.driver = driver
         self.config = config
-        self.macros = 0
-        self.macro_cycles = 0
         self._rows: Arena = weight_rows(config)
         self._buffer: Arena = activation_buffer(config)
+        self._products = Products(driver, config, self._buffer)
         self._resident = 0
         self._tables: set[str] = set()
         transport = driver.transport
         self._load = transport.preload if preload else transport.write_memory
+
+    @property
+    def macros(self) -> int:
+        """Macros completed."""
+        return self._products.macros
+
+    @property
+    def macro_cycles(self) -> int:
+        """Sum of their cycles from push to completion; of macros queued together, which wait for each other, the
+        longest."""
+        return self._products.macro_cycles
 
     # ----------------------------------------------------------------------------------------------------- weights
 
@@ -89,7 +77,7 @@ class Pim:
         except BaseException:
             self._rows.release(place)
             raise
-        return Matrix(rows, columns, place, bias_bits, resident)
+        return Matrix(rows, columns, place, bias_bits, resident, self)
 
     def release(self, matrix: Matrix) -> None:
         """Give a matrix's memory back; it must not be used afterwards."""
@@ -114,102 +102,50 @@ class Pim:
             return None
         span = self._buffer.allocate(size)
         self._resident += span.size
-        self._write(span.start, bias.tobytes())
+        self._products.write(span.start, bias.tobytes())
         return span
 
     # ---------------------------------------------------------------------------------------------------- products
 
     def matvec(self, matrix: Matrix, x: U16) -> U16:
         """``W @ x[t]`` for each token: BF16 bits [tokens, columns] to BF16 bits [tokens, rows]."""
-        return self._product(matrix, x, with_bias=False, activation=None)
+        return self._product((matrix,), x, with_bias=False)[0]
 
     def linear(self, matrix: Matrix, x: U16, activation: str | None = None) -> U16:
         """``activation(bias + W @ x[t])`` for each token: BF16 bits [tokens, columns] to BF16 bits [tokens, rows].
 
         ``activation`` is a name of :data:`pim_model.numerics.activation.FUNCTIONS`, computed in PIM through its table.
         """
-        return self._product(matrix, x, with_bias=matrix.bias is not None, activation=activation)
+        return self._product((matrix,), x, with_bias=matrix.bias is not None, activation=activation)[0]
 
-    def _product(self, matrix: Matrix, x: U16, *, with_bias: bool, activation: str | None) -> U16:
-        if (
-            not isinstance(x, np.ndarray)
-            or x.dtype != np.uint16
-            or x.ndim != 2
-            or x.shape[1] != matrix.columns
-        ):
-            kind = f"{x.dtype} {list(x.shape)}" if isinstance(x, np.ndarray) else type(x).__name__
-            raise ValueError(f"x must be uint16 [tokens, {matrix.columns}], not {kind}")
-        function = None if activation is None else self.load_table(activation)
-        out = np.empty((len(x), matrix.rows), dtype=np.uint16)
-        if not len(x):
-            return out
-        with ExitStack() as pieces:
-            bias_offset = self._bias_offset(matrix, pieces) if with_bias else None
-            room = self._buffer.largest
-            plan = Plan.make(matrix.rows, matrix.columns, len(x), room, self.config)
-            needed = plan.tokens * (stride(matrix.columns) + stride(plan.rows))
-            space = self._borrow(needed, pieces)
-            output = space.start + plan.tokens * stride(matrix.columns)
-            queued: list[tuple[int, int, Part]] = []
-            pieces.callback(self._abandon, queued)  # before their places are given back
-            for step in plan.steps(len(x)):
-                self._stage(space.start, x[step.start : step.stop])
-                place = output
-                for part in plan.parts:
-                    macro = self._macro(matrix, part, len(step), space.start, place, bias_offset, function)
-                    queued.append((self.driver.submit(macro), place, part))
-                    if plan.together:
-                        place += len(step) * stride(part.rows)
-                    else:
-                        self._finish(queued, out[step.start : step.stop])
-                self._finish(queued, out[step.start : step.stop])
-        return out
+    def qkv(self, query: Matrix, key: Matrix, value: Matrix, x: U16) -> tuple[U16, U16, U16]:
+        """``bias + W @ x[t]`` for each token and each of three matrices of one shape, as in a decoder layer: BF16 bits
+        [tokens, columns] to three times BF16 bits [tokens, rows].
 
-    def _finish(self, queued: list[tuple[int, int, Part]], out: U16) -> None:
-        """Take the results of queued parts, each as soon as it has ended, and empty the list."""
-        longest = 0
-        while queued:
-            tag, place, part = queued[0]
-            completion = self.driver.wait(tag)
-            del queued[0]
-            longest = max(longest, completion.cycles)
-            self.macros += 1
-            self._collect(place, out[:, part.row : part.row + part.rows])
-        self.macro_cycles += longest
-
-    def _abandon(self, queued: list[tuple[int, int, Part]]) -> None:
-        """Wait for parts whose product has failed: until then they read and write the buffer.
-
-        What else goes wrong with them is not told: the caller has the first error, and a device that is lost drops
-        every macro at the soft reset that it needs.
+        One macro, QKV, loads the input once for all three where the order allows. Give all three a bias, or none.
+        Uploaded one after the other, their biases lie side by side and serve where they are; others are staged.
         """
-        for tag, _, _ in queued:
-            with suppress(IanusError, ValueError):  # ValueError: the part that failed has been waited for
-                self.driver.wait(tag)
+        matrices = (query, key, value)
+        shapes = [[matrix.rows, matrix.columns] for matrix in matrices]
+        if shapes != 3 * shapes[:1]:
+            raise ValueError(f"query, key and value must be of one shape, not {', '.join(map(str, shapes))}")
+        biased = [matrix.bias is not None for matrix in matrices]
+        if any(biased) != all(biased):
+            raise ValueError("query, key and value must all have a bias or none, not some")
+        queries, keys, values = self._product(matrices, x, with_bias=all(biased))
+        return queries, keys, values
 
-    def _macro(
-        self,
-        matrix: Matrix,
-        part: Part,
-        tokens: int,
-        source: int,
-        target: int,
-        bias: int | None,
-        function: int | None,
-    ) -> MatVec:
-        geometry = self.config.geometry
-        tiles = rows_needed(1, matrix.columns, geometry)
-        return MatVec(
-            tag=0,
-            rows=part.rows,
-            columns=matrix.columns,
-            tokens=tokens,
-            weight_row=matrix.place.start + part.row // geometry.outputs * tiles,
-            input_offset=source,
-            output_offset=target,
-            bias_offset=None if bias is None else bias + 2 * part.row,
-            function=function,
-        )
+    def _product(
+        self, matrices: tuple[Matrix, ...], x: U16, *, with_bias: bool, activation: str | None = None
+    ) -> tuple[U16, ...]:
+        if any(matrix.owner is not self for matrix in matrices):
+            raise ValueError("a matrix must be in this device's memory, not in another's")
+        columns = matrices[0].columns
+        if not isinstance(x, np.ndarray) or x.dtype != np.uint16 or x.ndim != 2 or x.shape[1] != columns:
+            kind = f"{x.dtype} {list(x.shape)}" if isinstance(x, np.ndarray) else type(x).__name__
+            raise ValueError(f"x must be uint16 [tokens, {columns}], not {kind}")
+        function = None if activation is None else self.load_table(activation)
+        return tuple(self._products.run(matrices, x, with_bias=with_bias, function=function))
 
     def load_table(self, activation: str) -> int:
         """Put an activation's table into its DRAM row of every bank, unless it is there; its number in macros.
@@ -231,38 +167,6 @@ class Pim:
             self._load(geometry.address(geometry.table_row(number)), row.tobytes() * geometry.outputs)
             self._tables.add(activation)
         return number
-
-    # ------------------------------------------------------------------------------------------- activation buffer
-
-    def _write(self, offset: int, data: bytes) -> None:
-        self.driver.transport.write_memory(self.config.buffer_base + offset, data)
-
-    def _borrow(self, size: int, pieces: ExitStack) -> Span:
-        span = self._buffer.allocate(size)
-        pieces.callback(self._buffer.release, span)
-        return span
-
-    def _bias_offset(self, matrix: Matrix, pieces: ExitStack) -> int:
-        if matrix.resident is not None:
-            return matrix.resident.start
-        assert matrix.bias is not None
-        span = self._borrow(stride(matrix.rows), pieces)
-        self._write(span.start, matrix.bias.tobytes())
-        return span.start
-
-    def _stage(self, offset: int, x: U16) -> None:
-        padded = np.zeros((len(x), stride(x.shape[1]) // 2), dtype="<u2")
-        padded[:, : x.shape[1]] = x
-        self._write(offset, padded.tobytes())
-
-    def _collect(self, offset: int, out: U16) -> None:
-        """Read the results [tokens, rows] of a macro into ``out``."""
-        tokens, rows = out.shape
-        step = stride(rows)
-        size = (tokens - 1) * step + 2 * rows
-        data = self.driver.transport.read_memory(self.config.buffer_base + offset, size)
-        lines = np.frombuffer(data.ljust(tokens * step, b"\0"), dtype="<u2").reshape(tokens, step // 2)
-        out[...] = lines[:, :rows]
 
 
 def pim_linear(pim: Pim) -> Callable[[str, F32, F32 | None], Callable[[F32], F32]]:

@@ -55,6 +55,6 @@ def macro_bound(
 
 def _matvec(macro: MatVec, info: DeviceInfo) -> int:
     tiles = -(-macro.columns // (info.row_bytes // 2))
-    groups = -(-macro.rows // (info.channels * info.banks))
+    groups = len(macro.weight_rows) * -(-macro.rows // (info.channels * info.banks))
     group = _GROUP + tiles * _ROW + -(-macro.columns // LANES) * _COLUMN
     return macro.tokens * groups * group

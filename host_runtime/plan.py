@@ -28,7 +28,7 @@ def stride(elements: int) -> int:
 
 @dataclass(frozen=True)
 class Part:
-    """What one macro computes: ``rows`` outputs from ``row`` on, of the tokens staged."""
+    """What one macro computes: ``rows`` outputs of each matrix from ``row`` on, of the tokens staged."""
 
     row: int
     rows: int
@@ -45,7 +45,7 @@ class Plan:
 
     @property
     def rows(self) -> int:
-        """Output rows whose results have room at the same time."""
+        """Output rows of each matrix whose results have room at the same time."""
         return (sum if self.together else max)(part.rows for part in self.parts)
 
     def steps(self, total: int) -> Iterator[range]:
@@ -54,28 +54,40 @@ class Plan:
             yield range(first, min(first + self.tokens, total))
 
     @classmethod
-    def make(cls, rows: int, columns: int, tokens: int, room: int, config: Config) -> Plan:
+    def make(
+        cls,
+        rows: int,
+        columns: int,
+        tokens: int,
+        room: int,
+        config: Config,
+        *,
+        matrices: int = 1,
+        whole: bool = False,
+    ) -> Plan:
         """Fit as many tokens a macro as ``room`` bytes allow, and all rows; cut the rows if one token is too much.
 
         With direct register access, where queued macros run without a gap, the rows are also cut so that most results
         are read while the device works; and two tokens cost little more than one (``spec/order.py``), so steps take an
-        even number. Rows are cut at whole output groups whose bias starts on 32 bytes.
+        even number. Rows are cut at whole output groups whose bias starts on 32 bytes; of several ``matrices`` of one
+        shape, all at the same rows. ``whole``: rows are cut only if one token is too much.
         :class:`OutOfMemory` if the input and the smallest part of the outputs do not fit.
         """
         inputs = stride(columns)
-        fitting = room // (inputs + stride(rows))
+        fitting = room // (inputs + matrices * stride(rows))
         granule = math.lcm(config.geometry.outputs, LANES)
         if fitting:
-            groups = -(-rows // config.geometry.outputs)
-            count = max(1, min(OVERLAPPED_PARTS, groups // PART_GROUPS)) if config.timing.direct else 1
+            groups = matrices * -(-rows // config.geometry.outputs)
+            overlap = config.timing.direct and not whole
+            count = max(1, min(OVERLAPPED_PARTS, groups // PART_GROUPS)) if overlap else 1
             cut = -(-rows // (count * granule)) * granule
             most = min(fitting, MAX_TOKENS)
             if config.timing.direct and 1 < most < tokens:
                 most -= most % 2
             return cls(min(tokens, most), cls._cut(rows, cut), True)
-        cut = (room - inputs) // 2 // granule * granule
+        cut = (room - inputs) // (2 * matrices) // granule * granule
         if cut < granule:
-            raise OutOfMemory("the activation buffer", inputs + 2 * granule, room, "bytes")
+            raise OutOfMemory("the activation buffer", inputs + 2 * matrices * granule, room, "bytes")
         return cls(1, cls._cut(rows, cut), False)
 
     @staticmethod

@@ -33,6 +33,7 @@ class Item(NamedTuple):
     """Commands of the other stream that must have been issued before."""
     token: int
     group: int
+    """Of all matrices, as in :class:`Lane`."""
     tile: int
 
 
@@ -41,6 +42,7 @@ class Lane(NamedTuple):
 
     token: int
     group: int
+    """Counted through all matrices of the macro."""
 
 
 class Run(NamedTuple):
@@ -84,8 +86,13 @@ class Lowering:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """(groups, tiles)."""
+        """(groups, tiles) of each matrix."""
         return tile_grid(self.macro.rows, self.macro.columns, self.geometry)
+
+    @property
+    def groups(self) -> int:
+        """Groups of a token: of all matrices, one after the other."""
+        return len(self.macro.weight_rows) * self.grid[0]
 
     @property
     def total_columns(self) -> int:
@@ -101,12 +108,12 @@ class Lowering:
         """What goes in pairs."""
         macro = self.macro
         return self.forced or best_order(
-            self.config.timing.direct, self.grid[0], int(macro.function is not None)
+            self.config.timing.direct, self.groups, int(macro.function is not None)
         )
 
     def passes(self) -> Iterator[tuple[Lane, ...]]:
         """The passes of the macro, in order."""
-        groups, tokens = self.grid[0], self.macro.tokens
+        groups, tokens = self.groups, self.macro.tokens
         token = 0
         while token < tokens:
             if self.order.tokens and token + 1 < tokens:
@@ -146,7 +153,9 @@ class Lowering:
         macro = self.macro
         if not run.columns:
             return macro.function or 0
-        return macro.weight_row + run.lane.group * self.grid[1] + run.tile
+        groups, tiles = self.grid
+        matrix, group = divmod(run.lane.group, groups)
+        return macro.weight_rows[matrix] + group * tiles + run.tile
 
     def row_stream(self) -> Iterator[Item]:
         """Commands of slot 0, in order."""
@@ -207,14 +216,14 @@ class Lowering:
             first = item.tile * self.geometry.elements + item.micro.column * LANES
             offset = macro.input_offset + item.token * macro.input_stride + 2 * first
             return Operand(offset, min(COLUMN_BYTES, 2 * (macro.columns - first)))
-        first = item.group * self.geometry.outputs + channel * self.geometry.banks
+        matrix, group = divmod(item.group, self.grid[0])
+        first = group * self.geometry.outputs + channel * self.geometry.banks
         size = 2 * max(0, min(self.geometry.banks, macro.rows - first))
+        place = matrix * macro.part_stride + 2 * first
         if item.micro.op is MicroOp.WRBIAS:
             return (
-                Operand(macro.bias_offset + 2 * first, size)
-                if macro.bias_offset is not None
-                else Operand(0, 0)
+                Operand(macro.bias_offset + place, size) if macro.bias_offset is not None else Operand(0, 0)
             )
         if item.micro.op in (MicroOp.RDMAC, MicroOp.RDAF):
-            return Operand(macro.output_offset + item.token * macro.output_stride + 2 * first, size)
+            return Operand(macro.output_offset + item.token * macro.output_stride + place, size)
         raise ValueError(f"item must be a register command, not {item.micro}")

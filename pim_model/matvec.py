@@ -93,18 +93,22 @@ def execute(
     first = macro.input_offset // 2
     inputs = halves[first : first + macro.tokens * columns].reshape(macro.tokens, columns).copy()
     inputs[:, macro.columns :] = 0
-    bias = None
-    if macro.bias_offset is not None:
-        first = macro.bias_offset // 2
-        bias = halves[first : first + macro.rows].copy()
-    prepared = cache.get(macro.weight_row, macro.rows, macro.columns)
-    results = kernels.matvec(profile_name, prepared, inputs, bias)
-    if macro.function is not None:
-        results = activate(storage, macro.function, results)
-    stride = macro.output_stride // 2
-    first = macro.output_offset // 2
-    target = halves[first : first + macro.tokens * stride].reshape(macro.tokens, stride)
-    target[:, : macro.rows] = f32_to_bf16(results)
+    part = macro.part_stride // 2
+    outputs = []
+    for matrix, weight_row in enumerate(macro.weight_rows):
+        bias = None
+        if macro.bias_offset is not None:
+            first = macro.bias_offset // 2 + matrix * part
+            bias = halves[first : first + macro.rows].copy()
+        prepared = cache.get(weight_row, macro.rows, macro.columns)
+        results = kernels.matvec(profile_name, prepared, inputs, bias)
+        if macro.function is not None:
+            results = activate(storage, macro.function, results)
+        outputs.append(f32_to_bf16(results))
+    first, size = macro.output_offset // 2, macro.tokens * macro.output_stride // 2
+    target = halves[first : first + size].reshape(macro.tokens, len(outputs), part)
+    for matrix, output in enumerate(outputs):
+        target[:, matrix, : macro.rows] = output
 
 
 def activate(storage: Storage, function: int, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -98,6 +98,7 @@ def _shape(macro: MatVec) -> MatVec:
         input_offset=0,
         output_offset=0,
         function=None if macro.function is None else 0,
+        kv_rows=None if macro.kv_rows is None else (0, 0),
     )
 
 

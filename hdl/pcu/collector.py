@@ -23,8 +23,9 @@ _EXPECTED = 16
 class Collector(wiring.Component):
     """One result of every channel concerned a cycle, in the order in which the results were announced.
 
-    MATVECs: group after group; with direct register access of two tokens in turn, as in ``spec/order.py``, otherwise
-    token after token. Instructions: round after round. Both kinds are never awaited at the same time.
+    MATVECs: group after group, matrix after matrix; with direct register access of two tokens in turn, as in
+    ``spec/order.py``, otherwise token after token. Instructions: round after round. Both kinds are never awaited at the
+    same time.
 
     Members
     -------
@@ -78,7 +79,9 @@ class Collector(wiring.Component):
                 "groups": 24,
                 "last_rows": 10,
                 "output": 16,
-                "output_stride": 21,
+                "output_stride": 22,
+                "part_stride": 21,
+                "qkv": 1,
                 "ended": self.ENDED,
             }
         )
@@ -86,7 +89,7 @@ class Collector(wiring.Component):
         m.submodules.expected = expected = StreamFifo(Collect, _EXPECTED)
         connect(m, flipped(self.expect), expected.i)
         job, order = jobs.o.p, expected.o.p
-        for name in ("tokens", "groups", "last_rows", "output", "output_stride"):
+        for name in ("tokens", "groups", "last_rows", "output", "output_stride", "part_stride", "qkv"):
             m.d.comb += jobs.i.p[name].eq(self.job[name])
         for name in ("tag", "pushed", "last"):
             m.d.comb += jobs.i.p.ended[name].eq(self.job[name])
@@ -110,9 +113,10 @@ class Collector(wiring.Component):
 
         # --- MATVEC: the banks of all channels side by side
         # Where registers are reached in register mode, tokens make pairs only if there is one group: in order again.
-        token, group, second = Signal(16), Signal(24), Signal()
-        base, byte = Signal(16), Signal(22)  # both from the output's first word on
+        token, matrix, group, second = Signal(16), Signal(2), Signal(24), Signal()
+        base, byte = Signal(16), Signal(22)  # of the matrix's outputs from the first output on; in them
         last_group, last_token = group == job.groups - 1, token + second == job.tokens - 1
+        last_matrix = matrix == (job.qkv << 1)
         pair = (second | ~last_token) & self._config.timing.direct
         rows = Signal(range(outputs + 1))
         m.d.comb += rows.eq(Mux(last_group, job.last_rows, outputs))
@@ -137,8 +141,16 @@ class Collector(wiring.Component):
             with m.If(second | ~pair):
                 m.d.sync += [group.eq(group + 1), byte.eq(byte + group_bytes)]
                 with m.If(last_group):
-                    m.d.sync += [group.eq(0), byte.eq(0), token.eq(token + 1 + second)]
-                    m.d.sync += base.eq(base + (job.output_stride << second))
+                    m.d.sync += [
+                        group.eq(0),
+                        byte.eq(0),
+                        matrix.eq(matrix + 1),
+                        base.eq(base + job.part_stride),
+                    ]
+                with m.If(last_group & last_matrix):
+                    # A second token's outputs lie behind: the next one is past them too.
+                    m.d.sync += base.eq(base + job.part_stride + Mux(second, job.output_stride, 0))
+                    m.d.sync += [matrix.eq(0), token.eq(token + 1 + second)]
                     with m.If(last_token):
                         m.d.sync += [token.eq(0), base.eq(0)]
                         m.d.comb += [self.done.eq(1), jobs.o.ready.eq(1)]

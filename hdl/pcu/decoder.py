@@ -1,7 +1,7 @@
 """Check a macro and turn it into the units of the hardware.
 
-For a MATVEC the same checks in the same order as :func:`pim_model.spec.macro.decode`, with one multiplier used in turn;
-for an instruction see ``instruction.py``.
+For a MATVEC or QKV the same checks in the same order as :func:`pim_model.spec.macro.decode`, with one multiplier used
+in turn; for an instruction see ``instruction.py``.
 """
 
 from amaranth import Cat, Module, Mux, Signal
@@ -29,7 +29,7 @@ def _ceil_shift(value, bits: int):
 
 
 class Decoder(wiring.Component):
-    """Take a macro, give a job: in one cycle for an instruction, in eight for a MATVEC, while the one before it runs.
+    """Take a macro, give a job: in one cycle for an instruction, in eight for a product, while the one before it runs.
 
     The first malformed macro of a program ends it: all that follow are dropped, and one job with its status is the
     program's last.
@@ -56,6 +56,7 @@ class Decoder(wiring.Component):
         words = self.macros.p.words
         rows, columns, tokens = words[1][:ROWS_BITS], words[2][:COLUMNS_BITS], words[3][:16]
         has_bias, activate, function = words[0][24], words[0][25], words[0][28:32]
+        qkv = words[0][:8] == MacroOp.QKV
 
         job = Signal(Job)
         factor_a, factor_b, product = Signal(24), Signal(24), Signal(48)
@@ -69,6 +70,7 @@ class Decoder(wiring.Component):
 
         log_outputs, log_elements = _log2(geometry.outputs), _log2(geometry.elements)
         log_lanes = _log2(LANES)
+        groups, part = _ceil_shift(rows, log_outputs), _ceil_shift(rows, log_lanes)
         limit = config.buffer_words
         m.submodules.check = instruction = InstructionCheck(config)
         m.d.comb += instruction.words.eq(words)
@@ -108,8 +110,12 @@ class Decoder(wiring.Component):
                         job.span.eq(instruction.span),
                         job.gprs.eq(instruction.gprs),
                         job.weight_row.eq(words[3][16:]),
+                        job.qkv.eq(qkv),
+                        job.second_row.eq(words[7][:16]),
+                        job.third_row.eq(words[7][16:]),
                         job.tokens.eq(tokens),
-                        job.groups.eq(_ceil_shift(rows, log_outputs)),
+                        job.groups.eq(groups),
+                        job.all_groups.eq(groups + Mux(qkv, groups << 1, 0)),
                         job.last_rows.eq(Mux(rows[:log_outputs].any(), rows[:log_outputs], geometry.outputs)),
                         job.tiles.eq(_ceil_shift(columns, log_elements)),
                         job.last_columns.eq(
@@ -123,7 +129,8 @@ class Decoder(wiring.Component):
                         job.input.eq(words[4] >> 5),
                         job.input_stride.eq(_ceil_shift(columns, log_lanes)),
                         job.output.eq(words[5] >> 5),
-                        job.output_stride.eq(_ceil_shift(rows, log_lanes)),
+                        job.part_stride.eq(part),
+                        job.output_stride.eq(part + Mux(qkv, part << 1, 0)),
                         job.bias.eq(words[6] >> 5),
                         job.has_bias.eq(has_bias),
                         job.activate.eq(activate),
@@ -141,11 +148,11 @@ class Decoder(wiring.Component):
                     words[0][26:28],
                     words[1][ROWS_BITS:],
                     words[2][COLUMNS_BITS:],
-                    words[7],
+                    Mux(qkv, 0, words[7]),
                     Mux(activate, 0, function),
                     Mux(has_bias, 0, words[6]),
                 )
-                opcode = words[0][:8] != MacroOp.MATVEC
+                opcode = (words[0][:8] != MacroOp.MATVEC) & ~qkv
                 shape = (rows == 0) | (columns == 0) | (tokens == 0)
                 with m.If(opcode):
                     m.d.sync += job.status.eq(Status.BAD_OPCODE)
@@ -159,7 +166,11 @@ class Decoder(wiring.Component):
                 m.next = "CHECK WEIGHTS"
 
             with m.State("CHECK WEIGHTS"):
-                check(job.weight_row + product > geometry.weight_rows, Status.WEIGHT_RANGE)
+                beyond = [
+                    row + product > geometry.weight_rows
+                    for row in (job.weight_row, job.second_row, job.third_row)
+                ]
+                check(beyond[0] | (job.qkv & (beyond[1] | beyond[2])), Status.WEIGHT_RANGE)
                 m.d.sync += [factor_a.eq(job.input_stride), factor_b.eq(job.tokens)]
                 m.next = "CHECK INPUT"
 

@@ -1,6 +1,7 @@
-"""The passes of a job, one after the other: which token and group, and whether a second lane goes beside the first."""
+"""The passes of a job, one after the other: which token and group, whether a second lane goes beside the first, and
+where a matrix ends."""
 
-from amaranth import Module, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,8 +25,10 @@ class Passes(wiring.Component):
         The pass ends with this cycle.
     token_pair, group_pair : Out(1)
         The second lane is the next token, or the next group; neither: there is none.
+    ends : Out(2)
+        For each lane, whether its group is the last of its matrix. Without a second lane that bit is as the first's.
     first_group, last_group : Out(1)
-        The pass has its tokens' first group; their last one.
+        The pass has its tokens' first group; their last one, of all matrices.
     last : Out(1)
         The last pass.
     """
@@ -39,6 +42,7 @@ class Passes(wiring.Component):
                 "next": In(1),
                 "token_pair": Out(1),
                 "group_pair": Out(1),
+                "ends": Out(2),
                 "first_group": Out(1),
                 "last_group": Out(1),
                 "last": Out(1),
@@ -48,19 +52,28 @@ class Passes(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         job = self.job
-        order = best_order(self._config.timing.direct, job.groups, job.activate)
+        order = best_order(self._config.timing.direct, job.all_groups, job.activate)
         tokens, groups = Signal(16), Signal(24)  # to come, this pass included
+
+        # Groups to come of the first lane's matrix, and of the second's: either lane's group included.
+        first, second = Signal(24), Signal(24)
+
+        def following(left):
+            return Mux(left == 1, job.groups, left - 1)
+
         m.d.comb += [
             self.token_pair.eq(order.tokens & (tokens != 1)),
             self.group_pair.eq(order.groups & ~self.token_pair & (groups != 1)),
-            self.first_group.eq(groups == job.groups),
+            second.eq(Mux(self.group_pair, following(first), first)),
+            self.ends.eq(Cat(first == 1, second == 1)),
+            self.first_group.eq(groups == job.all_groups),
             self.last_group.eq(groups == 1 + self.group_pair),
             self.last.eq(self.last_group & (tokens == 1 + self.token_pair)),
         ]
         with m.If(self.start):
-            m.d.sync += [tokens.eq(job.tokens), groups.eq(job.groups)]
+            m.d.sync += [tokens.eq(job.tokens), groups.eq(job.all_groups), first.eq(job.groups)]
         with m.Elif(self.next):
-            m.d.sync += groups.eq(groups - 1 - self.group_pair)
+            m.d.sync += [groups.eq(groups - 1 - self.group_pair), first.eq(following(second))]
             with m.If(self.last_group):
-                m.d.sync += [groups.eq(job.groups), tokens.eq(tokens - 1 - self.token_pair)]
+                m.d.sync += [groups.eq(job.all_groups), tokens.eq(tokens - 1 - self.token_pair)]
         return m

@@ -62,7 +62,7 @@ class StepUnroller(wiring.Component):
         m.d.comb += [passes.job.eq(job), passes.start.eq(self.start)]
         tile, column, second = Signal(24), Signal(6), Signal()
         input_base, tile_word = Signal(16), Signal(16)  # of the first lane
-        bias_byte = Signal(21)
+        bias_byte, bias_part = Signal(21), Signal(16)  # of the next group; the next matrix's word
         last_tile = tile == job.tiles - 1
         last_lane = Signal()
         last_column = Signal()
@@ -81,7 +81,11 @@ class StepUnroller(wiring.Component):
         with m.FSM(name="steps") as fsm:
             with m.State("IDLE"):
                 with m.If(self.start):
-                    m.d.sync += [input_base.eq(job.input), bias_byte.eq(job.bias * COLUMN_BYTES)]
+                    m.d.sync += [
+                        input_base.eq(job.input),
+                        bias_byte.eq(job.bias * COLUMN_BYTES),
+                        bias_part.eq(job.bias + job.part_stride),
+                    ]
                     m.next = "BIAS"
 
             with m.State("BIAS"):
@@ -92,6 +96,11 @@ class StepUnroller(wiring.Component):
                     m.d.sync += second.eq(~last_lane)
                     with m.If(last_lane | passes.group_pair):
                         m.d.sync += bias_byte.eq(bias_byte + 2 * geometry.outputs)
+                        with m.If(passes.ends.bit_select(second, 1)):
+                            m.d.sync += [
+                                bias_byte.eq(bias_part * COLUMN_BYTES),
+                                bias_part.eq(bias_part + job.part_stride),
+                            ]
                     with m.If(last_lane):
                         m.d.sync += [tile.eq(0), column.eq(0), tile_word.eq(input_base)]
                         m.next = "RESULT"
@@ -124,6 +133,7 @@ class StepUnroller(wiring.Component):
                             m.d.sync += [
                                 input_base.eq(input_base + (job.input_stride << passes.token_pair)),
                                 bias_byte.eq(job.bias * COLUMN_BYTES),
+                                bias_part.eq(job.bias + job.part_stride),
                             ]
                         with m.If(passes.last):
                             m.next = "IDLE"

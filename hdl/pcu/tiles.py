@@ -39,17 +39,25 @@ class TileUnroller(wiring.Component):
         m.submodules.passes = passes = Passes(self._config)
         job, out = self.job, self.tiles.p
         m.d.comb += [passes.job.eq(job), passes.start.eq(self.start)]
-        row = Signal(16)  # of the first lane
+        row, matrix = Signal(16), Signal(2)  # of the first lane
         tile, second, table = Signal(24), Signal(), Signal()
+        weights = Signal(16)  # row of this lane
+        crosses = passes.group_pair & passes.ends[0]  # the second lane is the next matrix's first group
+        # Of the matrix after the first lane's, and of that after the pass.
+        after_first = Mux(matrix == 0, job.second_row, job.third_row)
+        after_pass = Mux((matrix == 0) & ~crosses, job.second_row, job.third_row)
         last_tile = tile == job.tiles - 1
         last_lane = second | ~(passes.token_pair | passes.group_pair)
         several = job.tiles != 1
         m.d.comb += [
-            out.row.eq(row),
+            weights.eq(row),
+            out.row.eq(weights),
             out.accumulators.eq(second),
             out.table.eq(table),
             self.tiles.valid.eq(self.busy),
         ]
+        with m.If(second & passes.group_pair):
+            m.d.comb += weights.eq(Mux(crosses, after_first + tile, row + job.tiles))
         with m.If(table):
             # In register mode the first result is read with all rows closed.
             m.d.comb += [out.row.eq(job.function), out.keep.eq(~last_lane if direct else 0)]
@@ -62,23 +70,22 @@ class TileUnroller(wiring.Component):
                 out.last.eq(last_tile),
                 out.keep.eq(passes.token_pair & ~second if direct else 0),
             ]
-            with m.If(second & passes.group_pair):
-                m.d.comb += out.row.eq(row + job.tiles)
 
         with m.If(self.start):
-            m.d.sync += [self.busy.eq(1), row.eq(job.weight_row), tile.eq(0)]
+            m.d.sync += [self.busy.eq(1), row.eq(job.weight_row), matrix.eq(0), tile.eq(0)]
         with m.Elif(self.tiles.valid & self.tiles.ready):
             m.d.sync += second.eq(~last_lane)
             with m.If(last_lane & ~table):
                 m.d.sync += [row.eq(row + 1), tile.eq(tile + 1)]
                 with m.If(last_tile):
                     m.d.sync += [tile.eq(0), table.eq(job.activate)]
-                    m.d.sync += row.eq(row + 1 + Mux(passes.group_pair, job.tiles, 0))
+                    m.d.sync += row.eq(Mux(passes.ends[1], after_pass, weights + 1))
             with m.If(last_lane & Mux(job.activate, table, last_tile)):
                 m.d.comb += passes.next.eq(1)
                 m.d.sync += table.eq(0)
+                m.d.sync += matrix.eq(matrix + passes.ends[1] + crosses)
                 with m.If(passes.last_group):
-                    m.d.sync += row.eq(job.weight_row)
+                    m.d.sync += [row.eq(job.weight_row), matrix.eq(0)]
                 with m.If(passes.last):
                     m.d.sync += self.busy.eq(0)
         return m

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from host_runtime.bits import U16
 from host_runtime.driver import Driver
 from host_runtime.monitor import commands_since
-from host_runtime.ops import Pim
+from host_runtime.ops import Matrix, Pim
 from host_runtime.reference import fp32_linear, golden_linear, ulp_distance
 from host_runtime.transport.base import RecordingTransport, Transport
 from pim_model.mapping.layout import tile_grid
@@ -64,14 +65,16 @@ class Product:
     seconds: float
     excess_cycles: int | None
     """How much later the last command stands than the timing rules ask, in the same order; None if not asked for."""
+    separate_cycles: int | None
+    """Of a QKV: cycles of its three products one after the other; None for one matrix."""
 
 
-def _commands(config: Config, operands: Operands) -> int:
+def _commands(config: Config, operands: Operands, matrices: int) -> int:
     """No fewer commands than a product takes: a MACAB and a WRGB a column, the rest of a row, refreshes."""
     rows, columns = operands.weights.shape
-    groups, tiles = tile_grid(rows, columns, config.geometry)
+    groups, tiles = tile_grid(rows // matrices, columns, config.geometry)
     group = 2 * (-(-columns // LANES)) + 8 * tiles + 16
-    return 2 * len(operands.x) * groups * int(group) * config.geometry.channels + 100_000
+    return 2 * len(operands.x) * matrices * groups * int(group) * config.geometry.channels + 100_000
 
 
 def measure_product(
@@ -82,24 +85,36 @@ def measure_product(
     *,
     refresh: bool = True,
     excess: bool = False,
+    qkv: bool = False,
 ) -> Product:
     """Compute the product once on a fresh device and compare it with the golden arithmetic.
 
     ``excess``: record the commands, and replay them as early as the rules allow, on a transport that can record.
+    ``qkv``: the operands' rows are those of three matrices, one after the other, and a QKV computes them; then the
+    three are multiplied one by one, for ``separate_cycles``.
     """
     driver = Driver(transport, config)
     driver.set_refresh(refresh)
     pim = Pim(driver, config)
-    matrix = pim.upload(operands.weights, operands.bias)
+    parts = np.split(np.arange(len(operands.weights)), 3 if qkv else 1)
+    matrices = [
+        pim.upload(operands.weights[part], None if operands.bias is None else operands.bias[part])
+        for part in parts
+    ]
     if operands.activation is not None:
         pim.load_table(operands.activation)
     counts, events = driver.command_counts(), driver.events()
     recorder = transport if excess and isinstance(transport, RecordingTransport) else None
     if recorder is not None:
-        recorder.record(_commands(config, operands))
+        recorder.record(_commands(config, operands, len(parts)))
     began, start = time.perf_counter(), driver.cycles()
-    result = pim.linear(matrix, operands.x, operands.activation)
+    if qkv:
+        query, key, value = matrices
+        result = np.concatenate(pim.qkv(query, key, value, operands.x), axis=1)
+    else:
+        result = pim.linear(matrices[0], operands.x, operands.activation)
     cycles, seconds = driver.cycles() - start, time.perf_counter() - began
+    macros, macro_cycles = pim.macros, pim.macro_cycles
     commands = commands_since(counts, driver.command_counts())
     happened = {
         event.name: sum(
@@ -107,6 +122,8 @@ def measure_product(
         )
         for event in Event
     }
+    late = None if recorder is None else replay(config, recorder.recorded()).excess_cycles
+    separate = _separate_cycles(pim, matrices, operands.x) if qkv else None
     golden = golden_linear(numerics, operands.weights, operands.x, operands.bias, operands.activation)
     exact = fp32_linear(operands.weights, operands.x, operands.bias, operands.activation)
     ns = cycles * config.timing.cycle_ns
@@ -115,12 +132,21 @@ def measure_product(
         max_ulp_vs_fp32=int(ulp_distance(result, exact).max()),
         violations=driver.violations(),
         cycles=cycles,
-        macros=pim.macros,
-        macro_cycles=pim.macro_cycles,
+        macros=macros,
+        macro_cycles=macro_cycles,
         ns=ns,
         bytes_per_second=operands.weights.nbytes * len(operands.x) / ns * 1e9 if ns else 0.0,
         commands=commands,
         events=happened,
         seconds=seconds,
-        excess_cycles=None if recorder is None else replay(config, recorder.recorded()).excess_cycles,
+        excess_cycles=late,
+        separate_cycles=separate,
     )
+
+
+def _separate_cycles(pim: Pim, matrices: Sequence[Matrix], x: U16) -> int:
+    """Cycles of a product with each matrix, one after the other, each staging the input and reading its results."""
+    start = pim.driver.cycles()
+    for matrix in matrices:
+        pim.linear(matrix, x)
+    return pim.driver.cycles() - start

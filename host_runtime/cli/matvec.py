@@ -27,6 +27,11 @@ __all__ = ["matvec"]
 @click.option("--cols", type=click.IntRange(1, (1 << COLUMNS_BITS) - 1), required=True, help="input columns")
 @click.option("--bias", is_flag=True, help="add a bias in memory")
 @activation_option
+@click.option(
+    "--qkv",
+    is_flag=True,
+    help="three matrices of --rows each, query, key and value, in one macro, and what three macros take",
+)
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="input vectors")
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="seed of the random operands"
@@ -43,6 +48,7 @@ def matvec(
     cols: int,
     bias: bool,
     activation: str | None,
+    qkv: bool,
     batch: int,
     seed: int,
     backend: str,
@@ -55,25 +61,37 @@ def matvec(
 ) -> int:
     """Multiply random vectors by a random matrix in memory; every bit is compared with the golden arithmetic.
 
+    With --qkv by three matrices of one shape, as the query, key and value of a decoder layer: one macro loads the input
+    once for all of them. Then each is multiplied by itself, and both times are told; compare them on the RTL, since on
+    the golden device staging takes no cycles.
+
     Cycles count from the first byte of input staged to the last byte of results read. Exit code 1 if a bit differs or
     the checker saw a timing violation.
 
     \b
     ianus matvec --rows 4096 --cols 4096 --backend verilator
     ianus matvec --rows 3072 --cols 768 --bias --activation gelu --numerics fp32_tree --json -
+    ianus matvec --rows 768 --cols 768 --qkv --timing aim_simulator --backend verilator
     """
     shape = config(config_name, timing_name)
+    matrices = 3 if qkv else 1
+    if qkv and activation is not None:
+        raise click.UsageError(
+            "--activation must be left out with --qkv: nothing follows query, key and value"
+        )
     if activation is not None and shape.geometry.elements < TABLE_ENTRIES:
         raise click.UsageError(
             f"--activation needs rows of {2 * TABLE_ENTRIES} bytes; {config_name} has shorter ones"
         )
     output = Output(json_path)
-    _require_room(shape, rows, cols, batch)
-    operands = Operands.random(rows, cols, batch, seed, bias=bias, activation=activation)
+    _require_room(shape, rows, cols, batch, matrices)
+    operands = Operands.random(matrices * rows, cols, batch, seed, bias=bias, activation=activation)
     with output.building(f"{config_name}/{timing_name}") as progress:
         transport = open_transport(backend, shape, numerics, progress)
     with transport:
-        product = measure_product(transport, shape, numerics, operands, refresh=not no_refresh, excess=excess)
+        product = measure_product(
+            transport, shape, numerics, operands, refresh=not no_refresh, excess=excess, qkv=qkv
+        )
     request = {
         "rows": rows,
         "cols": cols,
@@ -84,18 +102,20 @@ def matvec(
         "numerics": numerics,
         "bias": bias,
         "activation": activation,
+        "qkv": qkv,
         "seed": seed,
         "refresh": not no_refresh,
     }
     microseconds = f"{product.ns / 1e3:.3f} {output.microseconds}"
     duration = quantity(product.ns * 1e-9, "s") if product.ns >= 1e9 else microseconds
     output.table(
-        f"{rows} x {cols} on {backend}, {config_name}, {timing_name}, {numerics}",
+        f"{'3 x ' if qkv else ''}{rows} x {cols} on {backend}, {config_name}, {timing_name}, {numerics}",
         {
-            "mismatches": f"{product.mismatches} of {rows * batch} results",
+            "mismatches": f"{product.mismatches} of {matrices * rows * batch} results",
             "largest distance to FP32": f"{product.max_ulp_vs_fp32} BF16 ulp",
             "violations": product.violations,
             "cycles": f"{product.cycles} ({product.macro_cycles} in {product.macros} macros)",
+            **({"cycles of the three apart": product.separate_cycles} if qkv else {}),
             "time": duration,
             "effective bandwidth": quantity(product.bytes_per_second, "B/s"),
             "commands": ", ".join(f"{name} {count}" for name, count in product.commands.items())
@@ -125,14 +145,16 @@ HOST_BYTES = 10
 """This machine's memory for each number at the peak: random float32, scaled float32, BF16."""
 
 
-def _require_room(shape: Config, rows: int, cols: int, batch: int) -> None:
+def _require_room(shape: Config, rows: int, cols: int, batch: int, matrices: int) -> None:
     """Refuse what neither the device nor this machine can hold, before anything is allocated."""
-    weight_rows(shape).allocate(rows_needed(rows, cols, shape.geometry))
-    Plan.make(rows, cols, batch, shape.buffer_bytes, shape)
-    needed = HOST_BYTES * max(rows * cols, batch * cols, batch * rows)
+    memory = weight_rows(shape)
+    for _ in range(matrices):
+        memory.allocate(rows_needed(rows, cols, shape.geometry))
+    Plan.make(rows, cols, batch, shape.buffer_bytes, shape, matrices=matrices)
+    needed = HOST_BYTES * max(matrices * rows * cols, batch * cols, batch * matrices * rows)
     installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > installed:
         raise click.UsageError(
-            f"{rows} x {cols} by {batch} vectors takes {quantity(needed, 'B')} of this machine's memory to compare; "
-            f"it has {quantity(installed, 'B')}"
+            f"{matrices * rows} x {cols} by {batch} vectors takes {quantity(needed, 'B')} of this machine's memory to "
+            f"compare; it has {quantity(installed, 'B')}"
         )

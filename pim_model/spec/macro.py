@@ -14,6 +14,10 @@ Macro word (256 bits; eight registers of 32 bits, word 0 first)::
      6   [                 bias offset in the buffer, bytes             ]
      7   [                              0                               ]
 
+QKV is a MATVEC with three matrices of one shape, each anywhere in memory: word 3 has the row of W_q, and::
+
+     7   [        row of W_v (16)      ][        row of W_k (16)        ]
+
 # Ref: IANUS (ASPLOS 2024), section 4.1
 """
 
@@ -34,6 +38,8 @@ class MacroOp(IntEnum):
     """Matrix x vector for one or more input vectors, optional bias and activation."""
     PROGRAM = 2
     """Macros that lie in the activation buffer, one after the other: see ``isr.py``."""
+    QKV = 3
+    """A MATVEC whose output groups run through three matrices, so that the input is loaded once for all."""
     WR_SBK = 0x10
     WR_ABK = 0x11
     WR_GB = 0x12
@@ -67,6 +73,9 @@ class MatVec:
     W lies in memory from DRAM row ``weight_row`` on, tile after tile (see ``pim_model.mapping``). Vectors lie in the
     activation buffer: input t at ``input_offset + t * input_stride``, output t at ``output_offset + t *
     output_stride``; each starts on 32 bytes. ``function`` is None for no activation.
+
+    With ``kv_rows`` it is a QKV: W_q, W_k and W_v lie at ``weight_rows``, each [rows, columns]. An output has a part of
+    ``part_stride`` bytes for each, in that order, and so has the bias.
     """
 
     tag: int
@@ -78,6 +87,13 @@ class MatVec:
     output_offset: int
     bias_offset: int | None = None
     function: int | None = None
+    kv_rows: tuple[int, int] | None = None
+    """DRAM rows of W_k and W_v; None for one matrix alone."""
+
+    @property
+    def weight_rows(self) -> tuple[int, ...]:
+        """DRAM row of each matrix, in the order of their outputs."""
+        return (self.weight_row, *(self.kv_rows or ()))
 
     @property
     def input_stride(self) -> int:
@@ -85,12 +101,17 @@ class MatVec:
         return -(-self.columns // LANES) * COLUMN_BYTES
 
     @property
-    def output_stride(self) -> int:
-        """Bytes from one output vector to the next."""
+    def part_stride(self) -> int:
+        """Bytes from the outputs of one matrix to those of the next."""
         return -(-self.rows // LANES) * COLUMN_BYTES
 
+    @property
+    def output_stride(self) -> int:
+        """Bytes from one output vector to the next; also of the whole bias."""
+        return len(self.weight_rows) * self.part_stride
+
     def groups(self, config: Config) -> int:
-        """Output groups: how many times all banks of all channels take one output row each."""
+        """Output groups of a matrix: how many times all banks of all channels take one output row each."""
         return -(-self.rows // config.geometry.outputs)
 
     def tiles(self, config: Config) -> int:
@@ -114,16 +135,20 @@ class MatVec:
         for name, optional, bits in (("bias_offset", self.bias_offset, 32), ("function", self.function, 4)):
             if optional is not None and not 0 <= optional < 1 << bits:
                 raise ValueError(f"{name} must fit in {bits} bits, not {optional!r}")
+        key, value = self.kv_rows or (0, 0)
+        if not (0 <= key < 1 << 16 and 0 <= value < 1 << 16):
+            raise ValueError(f"kv_rows must fit in 16 bits each, not {self.kv_rows!r}")
+        opcode = MacroOp.MATVEC if self.kv_rows is None else MacroOp.QKV
         flags = (self.bias_offset is not None) | (self.function is not None) << 1
         return (
-            MacroOp.MATVEC | self.tag << 8 | flags << 24 | (self.function or 0) << 28,
+            opcode | self.tag << 8 | flags << 24 | (self.function or 0) << 28,
             self.rows,
             self.columns,
             self.tokens | self.weight_row << 16,
             self.input_offset,
             self.output_offset,
             self.bias_offset or 0,
-            0,
+            key | value << 16,
         )
 
 
@@ -150,15 +175,16 @@ def decode(words: tuple[int, ...], config: Config) -> MatVec:
     if len(words) != MACRO_WORDS:
         raise ValueError(f"words must be {MACRO_WORDS} integers, not {len(words)}")
     tag = tag_of(words)
-    if words[0] & 0xFF != MacroOp.MATVEC:
+    if words[0] & 0xFF not in (MacroOp.MATVEC, MacroOp.QKV):
         raise MacroError(Status.BAD_OPCODE, tag)
+    qkv = words[0] & 0xFF == MacroOp.QKV
     bias, activate = bool(words[0] >> 24 & 1), bool(words[0] >> 25 & 1)
     function = words[0] >> 28
     reserved = (
         words[0] >> 26 & 3,
         words[1] >> ROWS_BITS,
         words[2] >> COLUMNS_BITS,
-        words[7],
+        0 if qkv else words[7],
         0 if activate else function,
         0 if bias else words[6],
     )
@@ -174,13 +200,14 @@ def decode(words: tuple[int, ...], config: Config) -> MatVec:
         output_offset=words[5],
         bias_offset=words[6] if bias else None,
         function=function if activate else None,
+        kv_rows=(words[7] & 0xFFFF, words[7] >> 16) if qkv else None,
     )
     geometry = config.geometry
     if not (macro.rows and macro.columns and macro.tokens):
         raise MacroError(Status.BAD_SHAPE, tag)
     if activate and function >= TABLE_ROWS:
         raise MacroError(Status.BAD_FUNCTION, tag)
-    if macro.weight_row + macro.groups(config) * macro.tiles(config) > geometry.weight_rows:
+    if max(macro.weight_rows) + macro.groups(config) * macro.tiles(config) > geometry.weight_rows:
         raise MacroError(Status.WEIGHT_RANGE, tag)
     if (words[4] | words[5] | words[6]) % COLUMN_BYTES:
         raise MacroError(Status.ALIGNMENT, tag)

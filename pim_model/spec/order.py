@@ -4,7 +4,8 @@ A *pass* brings one or two results of each PU, each for a (token, group). Two sa
 
 * a *pair of tokens*: each weight row is opened once for both, and the buffer is loaded with each token's part in turn;
 * a *pair of groups*: each part of the input is loaded once for the rows of both, and of two activations that need no
-  register mode in between, the table row is opened once.
+  register mode in between, the table row is opened once. The groups of a QKV are those of its three matrices, one after
+  the other, so a pair may be the last group of one and the first of the next.
 
 The rule below is what the golden schedule finds shortest in every preset (``tests/pim_model/test_order.py``).
 """

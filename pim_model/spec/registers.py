@@ -15,7 +15,7 @@ IDENTITY = int.from_bytes(b"UNAI", "big")
 """Value of ``ID``: the bytes ``IANU`` in memory order."""
 
 ABI_MAJOR = 2
-ABI_MINOR = 0
+ABI_MINOR = 1
 ABI = ABI_MAJOR << 16 | ABI_MINOR
 """Value of ``ABI``: a driver refuses another major number."""
 

@@ -13,7 +13,7 @@ from pim_model.matvec import activate
 from pim_model.numerics import activation, kernels
 from pim_model.numerics.bf16 import f32_to_bf16
 from pim_model.spec.config import Config
-from pim_model.spec.geometry import COLUMN_BYTES, LANES, TABLE_ROWS, Geometry
+from pim_model.spec.geometry import COLUMN_BYTES, LANES, TABLE_ROWS
 from pim_model.spec.macro import MatVec
 from pim_model.storage import Storage
 
@@ -77,17 +77,20 @@ def random_macro(
             output_offset=0,
             bias_offset=0 if rng.random() < 0.5 else None,
             function=rng.randrange(TABLE_ROWS) if rng.random() < 0.4 else None,
+            kv_rows=(0, 0) if rng.random() < 0.4 else None,
         )
         tiles = macro.groups(config) * macro.tiles(config)
-        if tiles * macro.tokens <= most_tiles and tiles <= geometry.weight_rows:
+        if tiles * len(macro.weight_rows) * macro.tokens <= most_tiles and tiles <= geometry.weight_rows:
             break
     sizes = [macro.tokens * macro.input_stride, macro.tokens * macro.output_stride]
     if macro.bias_offset is not None:
         sizes.append(macro.output_stride)
     offsets = _apart(rng, sizes, config.buffer_bytes - reserved)
+    query, key, value = (rng.randrange(geometry.weight_rows - tiles + 1) for _ in range(3))
     return replace(
         macro,
-        weight_row=rng.randrange(geometry.weight_rows - tiles + 1),
+        weight_row=query,
+        kv_rows=(key, value) if macro.kv_rows else None,
         input_offset=offsets[0],
         output_offset=offsets[1],
         bias_offset=offsets[2] if macro.bias_offset is not None else None,
@@ -114,7 +117,7 @@ def _apart(rng: random.Random, sizes: list[int], limit: int) -> list[int]:
 def lane_results(
     config: Config, macro: MatVec, storage: Storage, buffer: npt.NDArray[np.uint8], numerics: str = "aligned"
 ) -> U16:
-    """BF16 results of every bank of every channel, ``uint16[tokens, groups, channels, banks]``.
+    """BF16 results of every bank of every channel, ``uint16[tokens, groups of all matrices, channels, banks]``.
 
     Banks beyond the last output row compute too, from +0 and from what memory holds.
     """
@@ -125,19 +128,19 @@ def lane_results(
     first = macro.input_offset // 2
     inputs = halves[first : first + macro.tokens * columns].reshape(macro.tokens, columns).copy()
     inputs[:, macro.columns :] = 0
-    bias = np.zeros(rows, dtype=np.uint16)
-    if macro.bias_offset is not None:
-        first = macro.bias_offset // 2
-        bias[: macro.rows] = halves[first : first + macro.rows]
-    prepared = kernels.prepare(gather(storage, macro.weight_row, rows, columns))
-    results = kernels.matvec(numerics, prepared, inputs, bias)
-    if macro.function is not None:
-        results = activate(storage, macro.function, results)
-    return f32_to_bf16(results).reshape(_lanes(macro, groups, geometry))
-
-
-def _lanes(macro: MatVec, groups: int, geometry: Geometry) -> tuple[int, int, int, int]:
-    return macro.tokens, groups, geometry.channels, geometry.banks
+    found = []
+    for matrix, weight_row in enumerate(macro.weight_rows):
+        bias = np.zeros(rows, dtype=np.uint16)
+        if macro.bias_offset is not None:
+            first = (macro.bias_offset + matrix * macro.part_stride) // 2
+            bias[: macro.rows] = halves[first : first + macro.rows]
+        prepared = kernels.prepare(gather(storage, weight_row, rows, columns))
+        results = kernels.matvec(numerics, prepared, inputs, bias)
+        if macro.function is not None:
+            results = activate(storage, macro.function, results)
+        lanes = (macro.tokens, groups, geometry.channels, geometry.banks)
+        found.append(f32_to_bf16(results).reshape(lanes))
+    return np.concatenate(found, axis=1)
 
 
 def malformed(rng: random.Random, macro: MatVec, config: Config) -> tuple[int, ...]:
@@ -152,8 +155,11 @@ def malformed(rng: random.Random, macro: MatVec, config: Config) -> tuple[int, .
             words[0] |= rng.choice((1 << 26, 1 << 27))
         case 2:
             words[rng.choice((1, 2))] |= 1 << rng.randrange(24, 32)
-        case 3:
+        case 3 if macro.kv_rows is None:
             words[7] = 1 << rng.randrange(32)
+        case 3:
+            limit = config.geometry.weight_rows
+            words[7] = limit << rng.choice((0, 16))
         case 4:
             words[rng.choice((1, 2))] = 0
         case 5:

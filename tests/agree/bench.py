@@ -77,7 +77,7 @@ class Bench:
         data = self.transport.read_memory(self.config.buffer_base + offset, 2 * count)
         return np.frombuffer(data, dtype="<u2").astype(np.uint16)
 
-    def macro(self, **fields: int | None) -> MatVec:
+    def macro(self, **fields: int | tuple[int, int] | None) -> MatVec:
         """A valid macro: one output row group, one tile, operands apart; with ``fields`` instead."""
         default = MatVec(tag=1, rows=3, columns=17, weight_row=0, input_offset=0, output_offset=512)
         return replace(default, **fields)  # type: ignore[arg-type]

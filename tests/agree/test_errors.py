@@ -10,6 +10,7 @@ import pytest
 from host_runtime.errors import DeviceError
 from host_runtime.reference import golden_linear
 from pim_model.spec.errors import MALFORMED, Status
+from pim_model.spec.macro import MacroOp
 from pim_model.spec.registers import Reg
 from tests.agree.bench import Bench
 
@@ -23,17 +24,19 @@ class Bad:
     name: str
     status: Status
     fields: dict[str, int | str]
-    flips: dict[int, int]
+    flips: dict[int, int | str]
 
 
-def bad(name: str, status: Status, flips: dict[int, int] | None = None, **fields: int | str) -> Bad:
+def bad(name: str, status: Status, flips: dict[int, int | str] | None = None, **fields: int | str) -> Bad:
     return Bad(name, status, fields, flips or {})
 
+
+QKV = MacroOp.MATVEC ^ MacroOp.QKV  # makes a QKV of a MATVEC
 
 # In a text: b = buffer bytes, r = rows for weights, g = outputs of a group.
 CASES = [
     bad("opcode zero", Status.BAD_OPCODE, {0: 0x01}),
-    bad("opcode unknown", Status.BAD_OPCODE, {0: 0x02}),
+    bad("opcode unknown", Status.BAD_OPCODE, {0: 0x05}),
     bad("opcode all ones", Status.BAD_OPCODE, {0: 0xFE}),
     bad("reserved bit 26", Status.RESERVED_BITS, {0: 1 << 26}),
     bad("reserved bit 27", Status.RESERVED_BITS, {0: 1 << 27}),
@@ -47,6 +50,20 @@ CASES = [
     bad("no tokens", Status.BAD_SHAPE, tokens=0),
     bad("function 8", Status.BAD_FUNCTION, function=8),
     bad("function 15", Status.BAD_FUNCTION, function=15),
+    bad("QKV: reserved bit 26", Status.RESERVED_BITS, {0: QKV | 1 << 26}),
+    bad("QKV: bias offset without bias", Status.RESERVED_BITS, {0: QKV, 6: 32}),
+    bad("QKV: no rows", Status.BAD_SHAPE, {0: QKV}, rows=0),
+    bad("QKV: function 9", Status.BAD_FUNCTION, {0: QKV}, function=9),
+    bad("QKV: query in the table rows", Status.WEIGHT_RANGE, {0: QKV}, weight_row="r"),
+    bad("QKV: key in the table rows", Status.WEIGHT_RANGE, {0: QKV, 7: "r"}),
+    bad("QKV: value in the table rows", Status.WEIGHT_RANGE, {0: QKV, 7: "r << 16"}),
+    bad("QKV: value into the table rows", Status.WEIGHT_RANGE, {0: QKV, 7: "r - 1 << 16"}, rows="g+1"),
+    bad("QKV: output off 32", Status.ALIGNMENT, {0: QKV}, output_offset=513),
+    bad("QKV: third part over the end", Status.BUFFER_RANGE, {0: QKV}, output_offset="b-64"),
+    bad("QKV: third bias over the end", Status.BUFFER_RANGE, {0: QKV}, bias_offset="b-64"),
+    bad("QKV: third part on the input", Status.OVERLAP, {0: QKV}, input_offset=576),
+    bad("QKV: third part on the bias", Status.OVERLAP, {0: QKV}, bias_offset=576),
+    bad("QKV: third bias on the output", Status.OVERLAP, {0: QKV}, bias_offset=448),
     bad("first table row", Status.WEIGHT_RANGE, weight_row="r"),
     bad("into the table rows", Status.WEIGHT_RANGE, weight_row="r-1", rows="g+1"),
     bad("two tiles at the end", Status.WEIGHT_RANGE, weight_row="r-1", columns="e+1"),
@@ -77,7 +94,7 @@ CASES = [
     bad("results reach into the bias", Status.OVERLAP, tokens=2, bias_offset=544),
     bad("bias reaches into the results", Status.OVERLAP, rows=33, bias_offset=448),
     # the first check that fails names the status
-    bad("opcode before reserved", Status.BAD_OPCODE, {0: 0x02, 7: 1}),
+    bad("opcode before reserved", Status.BAD_OPCODE, {0: 0x05, 7: 1}),
     bad("reserved before shape", Status.RESERVED_BITS, {7: 1}, rows=0),
     bad("shape before function", Status.BAD_SHAPE, rows=0, function=9),
     bad("function before weights", Status.BAD_FUNCTION, function=9, weight_row=0xFFFF),
@@ -98,7 +115,7 @@ def words_of(case: Bad, bench: Bench) -> tuple[int, ...]:
     fields = {k: eval(v, names) if isinstance(v, str) else v for k, v in case.fields.items()}
     words = list(bench.macro(tag=TAG, **fields).encode())
     for index, flip in case.flips.items():
-        words[index] ^= flip
+        words[index] ^= eval(flip, names) if isinstance(flip, str) else flip
     return tuple(words)
 
 
@@ -127,6 +144,8 @@ def test_malformed_macro(bench: Bench, case: Bad) -> None:
 def test_every_status_is_provoked() -> None:
     of_instructions = {Status.CHANNEL_MASK, Status.ADDRESS_RANGE}  # no MATVEC has these
     assert {case.status for case in CASES} == MALFORMED - of_instructions
+    of_qkv = {case.status for case in CASES if case.name.startswith("QKV")}
+    assert of_qkv == MALFORMED - of_instructions - {Status.BAD_OPCODE}
 
 
 def test_good_and_bad_macros_mixed(bench: Bench) -> None:

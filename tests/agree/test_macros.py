@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from host_runtime.plan import Plan
 from host_runtime.reference import golden_linear
 from pim_model.numerics.activation import FUNCTIONS, table
 from pim_model.spec.registers import Reg
@@ -239,6 +240,62 @@ def test_commands_of_a_macro(bench: Bench) -> None:
     assert counts["MACAB"] == visits * (geometry.columns + 1) * channels
     assert counts["WRBIAS"] == counts["RDMAC"] == visits * channels
     assert counts["WRGB"] == counts["MACAB"], "an input of two tiles is loaded again for each group"
+    assert bench.read(Reg.VIOLATIONS) == 0
+
+
+@pytest.mark.parametrize(("rows", "columns", "tokens"), SHAPES)
+@pytest.mark.parametrize("bias", [False, True], ids=["", "bias"])
+def test_qkv(bench: Bench, rows: str, columns: str, tokens: int, bias: bool) -> None:
+    """Three matrices apart from each other: three golden products, which are what three products give."""
+    pim, shape = bench.pim, (size(rows, bench), size(columns, bench))
+    x = bench.bits(tokens, shape[1])
+    weights, addends, matrices = [], [], []
+    for gap in range(3):
+        weights.append(bench.bits(*shape))
+        addends.append(bench.bits(shape[0]) if bias else None)
+        matrices.append(pim.upload(weights[-1], addends[-1]))
+        pim.upload(bench.bits(gap * bench.config.geometry.outputs + 1, 1))
+    query, key, value = matrices[1], matrices[0], matrices[2]
+    with bench.commands() as counts:
+        found = pim.qkv(query, key, value, x)
+    for index, each in zip((1, 0, 2), found, strict=True):
+        np.testing.assert_array_equal(each, golden_linear(bench.numerics, weights[index], x, addends[index]))
+        np.testing.assert_array_equal(each, pim.linear(matrices[index], x))
+    if shape[1] <= bench.config.geometry.elements and tokens == 1:
+        loads = counts["WRGB"] // bench.config.geometry.channels
+        assert loads == pim_macros(bench, shape[0], bias) * -(-shape[1] // 16), "one load for all three"
+    assert bench.driver.violations() == 0
+
+
+def pim_macros(bench: Bench, rows: int, bias: bool) -> int:
+    """Macros of a QKV of one token that fits the buffer."""
+    plan = Plan.make(rows, 1, 1, 4096, bench.config, matrices=3, whole=bias)
+    return len(plan.parts)
+
+
+def test_qkv_in_one_macro_with_one_load(bench: Bench) -> None:
+    """Nothing beside the three parts is written, and no command is there that three matrices do not need."""
+    geometry = bench.config.geometry
+    rows, columns = geometry.outputs + 3, geometry.elements
+    macro = bench.macro(
+        rows=rows, columns=columns, tokens=1, output_offset=4096, weight_row=2, kv_rows=(9, 5)
+    )
+    weights, x = [bench.bits(rows, columns) for _ in range(3)], bench.bits(1, columns)
+    for matrix, row in zip(weights, macro.weight_rows, strict=True):
+        bench.place(matrix, row)
+    before = bench.any_bits(4096)
+    before[:columns] = x[0]
+    bench.write_buffer(0, before)
+    with bench.commands() as counts:
+        bench.driver.wait(bench.driver.submit(macro))
+    expected, part = before.copy(), macro.part_stride // 2
+    for index, matrix in enumerate(weights):
+        expected[2048 + index * part :][:rows] = golden_linear(bench.numerics, matrix, x)[0]
+    np.testing.assert_array_equal(bench.read_buffer(0, 4096), expected)
+    channels = geometry.channels
+    assert counts["WRGB"] == geometry.columns * channels, "the input is loaded once"
+    assert counts["WRBIAS"] == counts["RDMAC"] == counts["ACTAB"] == 6 * channels
+    assert counts["MACAB"] == 6 * geometry.columns * channels
     assert bench.read(Reg.VIOLATIONS) == 0
 
 

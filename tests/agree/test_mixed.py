@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ RESETS = 20
 PIM_ROWS = 3  # of random_program
 GROUPS = 3  # of a product at most
 OTHER_ROWS = range(PIM_ROWS - 1 + GROUPS, 10)  # which nothing but normal traffic touches
-PROGRAM_AT = 8192
+PROGRAM_AT = 12288
 RESULTS_AT = 4096
 
 
@@ -54,9 +55,9 @@ class Pair:
         wanted = self.golden.read_memory(address, size)
         assert found == wanted, f"{size} bytes from {address:#x}"
 
-    def submit(self, macro: MatVec | Program) -> None:
+    def submit(self, macro: MatVec | Program, holds: tuple[MatVec, ...] = ()) -> None:
         """Queue it here, and run it at once there: what this test does meanwhile touches none of its operands."""
-        self.running.append(self.bench.driver.submit(macro))
+        self.running.append(self.bench.driver.submit(macro, holds=holds))
         for index, word in enumerate(macro.encode()):
             self.golden.write_register(macro_word(index), word)
         self.golden.write_register(Reg.MACRO_PUSH, 1)
@@ -95,7 +96,7 @@ def program(bench: Bench, length: int) -> list[Instruction]:
 def step(pair: Pair, rng: np.random.Generator) -> None:
     """One thing of a random kind."""
     bench, geometry = pair.bench, pair.bench.config.geometry
-    kind = str(rng.choice(["read", "write", "program", "product"], p=[0.35, 0.35, 0.2, 0.1]))
+    kind = str(rng.choice(["read", "write", "program", "product"], p=[0.3, 0.3, 0.2, 0.2]))
     pair.done[kind] += 1
     if kind in ("read", "write"):
         start = geometry.address(int(rng.choice(OTHER_ROWS))) + int(rng.integers(geometry.slab_bytes))
@@ -107,28 +108,38 @@ def step(pair: Pair, rng: np.random.Generator) -> None:
         return
     pair.settle()
     if kind == "program":
-        macros = program(bench, 24)
+        held = tuple(products(pair, rng)) if rng.random() < 0.5 else ()
+        macros: list[Instruction | MatVec] = [*program(bench, 12), *held, *program(bench, 12)]
         pair.write(pair.base + PROGRAM_AT, np.array([each.encode() for each in macros], "<u4").tobytes())
-        pair.submit(Program(offset=PROGRAM_AT, count=len(macros)))
+        pair.submit(Program(offset=PROGRAM_AT, count=len(macros)), held)
         return
+    for macro in products(pair, rng):
+        pair.submit(macro)
+
+
+def products(pair: Pair, rng: np.random.Generator) -> Iterator[MatVec]:
+    """One or two, MATVECs or QKVs; the second may read what the first writes."""
+    geometry = pair.bench.config.geometry
     rows, columns = (
         int(rng.integers(1, GROUPS * geometry.outputs)),
         int(rng.integers(1, min(512, geometry.elements))),
     )
     bias = 1024 if rng.random() < 0.5 else None
     tokens = 1 + int(rng.integers(2))
-    for turn in range(1 + int(rng.integers(2))):  # the second may read what the first writes
-        pair.submit(
-            MatVec(
-                tag=0,
-                rows=rows,
-                columns=columns,
-                tokens=tokens,
-                weight_row=int(rng.integers(PIM_ROWS)),
-                input_offset=int(rng.choice([0, RESULTS_AT])) if turn else 0,
-                output_offset=RESULTS_AT + 2048 * turn,
-                bias_offset=bias,
-            )
+    for turn in range(1 + int(rng.integers(2))):
+        query, key, value = (int(row) for row in rng.integers(PIM_ROWS, size=3))
+        qkv = rng.random() < 0.5
+        pair.done["qkv" if qkv else "matvec"] += 1
+        yield MatVec(
+            tag=0,
+            rows=rows,
+            columns=columns,
+            tokens=tokens,
+            weight_row=query,
+            input_offset=int(rng.choice([0, RESULTS_AT])) if turn else 0,
+            output_offset=RESULTS_AT + 2048 * turn,
+            bias_offset=bias,
+            kv_rows=(key, value) if qkv else None,
         )
 
 
@@ -139,7 +150,7 @@ def test_random_mixture(bench: Bench, refresh: bool) -> None:
         for _ in range(STEPS):
             step(pair, bench.rng)
         pair.compare()
-    assert min(pair.done[kind] for kind in ("read", "write", "program", "product")) > 0
+    assert min(pair.done[kind] for kind in ("read", "write", "program", "product", "matvec", "qkv")) > 0
     print(dict(pair.done), sum(bench.driver.command_counts().values()), "commands")
 
 

@@ -59,13 +59,17 @@ def random_words(rng, preset):
     words = [0] * 8
     bias, activate = rng.random() < 0.5, rng.random() < 0.5
     function = rng.choice((0, 1, 7, 8, 15)) if activate else 0
-    words[0] = rng.choice((1, 1, 1, 1, 1, 1, 1, 0, 2, 255)) | rng.getrandbits(16) << 8
+    words[0] = rng.choice((1, 1, 1, 1, 3, 3, 3, 3, 0, 2, 4, 255)) | rng.getrandbits(16) << 8
+    if words[0] & 0xFF == MacroOp.QKV:
+        words[7] = near(rng, 1, 1, 1, geometry.weight_rows) | near(rng, 1, 1, 1, geometry.weight_rows) << 16
     words[0] |= bias << 24 | activate << 25 | function << 28
     words[1] = near(rng, 1, geometry.outputs, 3 * geometry.outputs, preset.buffer_bytes // 4)
     words[2] = near(rng, 1, 16, geometry.elements, 2 * geometry.elements, preset.buffer_bytes // 4)
     words[3] = near(rng, 1, 1, 2, 5) | near(rng, 1, geometry.weight_rows - 2, geometry.weight_rows) << 16
     for place in (4, 5, 6):
         words[place] = rng.randrange(0, preset.buffer_bytes + 64, 32)
+    if rng.random() < 0.2:
+        words[5] = max(0, words[rng.choice((4, 6))] + 32 * rng.randrange(-4, 5))
     if not bias:
         words[6] = 0
     if rng.random() < 0.2:
@@ -81,14 +85,18 @@ def random_words(rng, preset):
 def test_random_macros_get_the_golden_status(name, seed):
     rng = random.Random(f"{seed}/{name}")
     preset = config(name)
-    macros = [random_words(rng, preset) for _ in range(400)]
+    macros = [random_words(rng, preset) for _ in range(800)]
     jobs = rtl_jobs(preset, macros)
     expected = [golden_status(words, preset) for words in macros]
     for words, job, status in zip(macros, jobs, expected, strict=True):
         assert Status(job.status) is status, [hex(word) for word in words]
         assert (job.tag, job.pushed) == (words[0] >> 8 & 0xFFFF, 77)
     reached = {Status.OK} | MALFORMED - {Status.CHANNEL_MASK, Status.ADDRESS_RANGE}
-    assert set(expected) == reached, "every status of a MATVEC was reached"
+    opcode = [words[0] & 0xFF for words in macros]
+    for op in (MacroOp.MATVEC, MacroOp.QKV):
+        of_op = {status for each, status in zip(opcode, expected, strict=True) if each == op}
+        assert of_op == reached - {Status.BAD_OPCODE}, f"every status of a {op.name} was reached"
+    assert set(expected) == reached
 
 
 def random_instruction(rng, preset):
@@ -172,8 +180,10 @@ def test_a_malformed_macro_ends_its_program():
     assert jobs == [(Status.OK, 0), (Status.BAD_OPCODE, 1), (Status.OK, 1)]
 
 
-def test_units_of_the_job():
+@pytest.mark.parametrize("kv_rows", [None, (4000, 17)])
+def test_units_of_the_job(kv_rows):
     preset = config("ianus")
+    matrices = 1 if kv_rows is None else 3
     shapes = list(itertools.product((1, 127, 128, 129, 1000), (1, 16, 17, 1023, 1024, 1025, 2500)))
     macros = [
         MatVec(
@@ -186,6 +196,7 @@ def test_units_of_the_job():
             output_offset=160000,
             bias_offset=32,
             function=3,
+            kv_rows=kv_rows,
         )
         for rows, columns in shapes
     ]
@@ -195,7 +206,11 @@ def test_units_of_the_job():
         assert (job.weight_row, job.tokens, job.function) == (9, 3, 3)
         assert (job.input, job.output, job.bias) == (2, 5000, 1)
         assert (job.input_stride * 32, job.output_stride * 32) == (macro.input_stride, macro.output_stride)
+        assert job.part_stride * 32 * matrices == macro.output_stride
+        assert job.qkv == (kv_rows is not None)
+        assert (job.second_row, job.third_row) == (kv_rows or (0, 0))
         assert job.groups == macro.groups(preset)
+        assert job.all_groups == matrices * job.groups
         assert (job.groups - 1) * 128 + job.last_rows == rows
         assert job.tiles == macro.tiles(preset)
         assert ((job.tiles - 1) * 64 + job.last_columns - 1) * 16 + job.last_lanes == columns

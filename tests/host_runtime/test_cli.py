@@ -121,6 +121,22 @@ def test_matvec(capsys: pytest.CaptureFixture[str], numerics: str, shape: tuple[
     assert result["commands"]["MACAB"] == 8 * batch * -(-rows // 128) * -(-cols // 16)
 
 
+@pytest.mark.parametrize("numerics", ["aligned", "fp32_tree"])
+def test_matvec_of_query_key_and_value(capsys: pytest.CaptureFixture[str], numerics: str) -> None:
+    arguments = ("matvec", "--rows", 100, "--cols", 90, "--timing", "aim_simulator", "--numerics", numerics)
+    result = run_json(capsys, *arguments, "--qkv", "--bias", "--batch", 2)
+    assert (result["qkv"], result["mismatches"], result["violations"], result["macros"]) == (True, 0, 0, 1)
+    assert result["commands"]["MACAB"] == 8 * 2 * 3 * 6
+    assert result["commands"]["WRGB"] == 8 * 2 * 6, "one load a token for three matrices"
+    assert result["cycles"] < result["separate_cycles"]
+    one = run_json(capsys, *arguments)
+    assert (one["qkv"], one["separate_cycles"]) == (False, None)
+    assert run(*arguments, "--qkv", "--activation", "gelu") == 2
+    assert "--activation must be left out with --qkv" in capsys.readouterr().err
+    assert run("matvec", "--rows", 300, "--cols", 128, "--config", "tiny", "--qkv") == 2
+    assert "the PIM memory has no free piece of 38 DRAM rows; the largest is 18" in capsys.readouterr().err
+
+
 def test_matvec_with_everything(capsys: pytest.CaptureFixture[str]) -> None:
     common = ("matvec", "--rows", 140, "--cols", 300)
     result = run_json(

@@ -377,6 +377,8 @@ def test_time_out_follows_from_the_size() -> None:
     # The slowest instruction of the slowest preset, 64 columns with a mode switch each way and a refresh: 700 CK.
     assert (ten - one) / 9 > 700
     product = replace(MACRO, rows=1000)
+    alone, empty = bound(product), bound(replace(MACRO, tokens=0))
+    assert bound(replace(product, kv_rows=(1, 1))) - empty == 3 * (alone - empty)
     assert bound(Program(offset=0, count=10), (product,)) - ten == bound(product) - bound(
         replace(MACRO, tokens=0)
     )

@@ -308,18 +308,140 @@ def test_a_part_that_fails_leaves_nothing_behind(
     pim = opened()
     weights = bits(rng, 100, 50)
     matrix, x = pim.upload(weights), bits(rng, 1, 50)
-    make = pim._macro
+    make = pim._products._macro
 
-    def spoiled(owner: Matrix, part: Part, *others: int) -> MatVec:
-        macro = make(owner, part, *others)
+    def spoiled(owners: tuple[Matrix, ...], part: Part, *others: int) -> MatVec:
+        macro = make(owners, part, *others)
         return replace(macro, weight_row=TINY.geometry.rows) if part.row == 48 else macro
 
     free = pim._buffer.free
     with monkeypatch.context() as patch:
-        patch.setattr(pim, "_macro", spoiled)
+        patch.setattr(pim._products, "_macro", spoiled)
         with pytest.raises(DeviceError, match="WEIGHT_RANGE"):
             pim.matvec(matrix, x)
     assert pim.driver.outstanding == ()
     assert pim.driver.drain() == []
     assert pim._buffer.free == free
     np.testing.assert_array_equal(pim.matvec(matrix, x), golden_linear("aligned", weights, x))
+
+
+# ------------------------------------------------------------------------------------------------------------------ qkv
+
+
+def uploaded(
+    pim: Pim, rng: np.random.Generator, rows: int, columns: int, *, bias: bool, apart: bool = False
+) -> tuple[list[Matrix], list[U16], list[U16 | None]]:
+    """Query, key and value; ``apart``: with something between their biases in the buffer."""
+    weights = [bits(rng, rows, columns) for _ in range(3)]
+    biases: list[U16 | None] = [bits(rng, rows) if bias else None for _ in range(3)]
+    matrices = []
+    for each, addend in zip(weights, biases, strict=True):
+        matrices.append(pim.upload(each, addend))
+        if apart:
+            pim.upload(bits(rng, 1, 1), bits(rng, 1))
+    return matrices, weights, biases
+
+
+@pytest.mark.parametrize("timing_name", ["ianus_ck", "aim_simulator"])
+@pytest.mark.parametrize("tokens", [0, 1, 5])
+@pytest.mark.parametrize(
+    ("buffer_bytes", "bias", "apart"),
+    [
+        *[(1024, False, False), (2048, True, False), (2048, True, True)],  # the largest is cut
+        *[(16384, False, False), (16384, True, False), (16384, True, True)],
+    ],
+)
+def test_qkv_is_three_products(
+    rng: np.random.Generator, timing_name: str, buffer_bytes: int, tokens: int, bias: bool, apart: bool
+) -> None:
+    """In one macro where it fits, and where rows and tokens are cut."""
+    shape = replace(config("tiny", timing_name), buffer_bytes=buffer_bytes)
+    shape = replace(shape, geometry=replace(shape.geometry, rows=128))
+    for rows, columns in ((9, 17), (60, 100), (176, 16)):
+        pim = opened(shape)
+        matrices, weights, biases = uploaded(pim, rng, rows, columns, bias=bias, apart=apart)
+        x, before = bits(rng, tokens, columns), pim._buffer.free
+        query, key, value = matrices
+        found = pim.qkv(query, key, value, x)
+        assert len(found) == 3
+        for each, weight, addend in zip(found, weights, biases, strict=True):
+            assert each.shape == (tokens, rows)
+            np.testing.assert_array_equal(each, golden_linear("aligned", weight, x, addend))
+        assert pim._buffer.free == before, "everything borrowed was given back"
+    if buffer_bytes <= 2048:
+        assert pim.macros >= 2 * tokens, "rows and tokens of the last are cut"
+
+
+def written(pim: Pim, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of what is written to the buffer from now on."""
+    sizes: list[int] = []
+    write = pim._products.write
+
+    def noted(offset: int, data: bytes) -> None:
+        sizes.append(len(data))
+        write(offset, data)
+
+    monkeypatch.setattr(pim._products, "write", noted)
+    return sizes
+
+
+def test_biases_side_by_side_are_not_staged(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for apart, extra in ((False, []), (True, [3 * stride(20)])):
+        pim = opened()
+        (query, key, value), _, _ = uploaded(pim, rng, 20, 30, bias=True, apart=apart)
+        sizes = written(pim, monkeypatch)
+        pim.qkv(query, key, value, bits(rng, 2, 30))
+        assert sizes == [*extra, 2 * stride(30)]
+        pim.qkv(key, query, value, bits(rng, 2, 30))
+        assert sizes[len(extra) + 1 :] == [3 * stride(20), 2 * stride(30)], (
+            "in another order they do not serve"
+        )
+
+
+def test_a_qkv_is_one_macro(rng: np.random.Generator) -> None:
+    pim = opened()
+    (query, key, value), _, _ = uploaded(pim, rng, 100, 50, bias=True)
+    pim.qkv(query, key, value, bits(rng, 3, 50))
+    assert pim.macros == 1
+    in_parts = opened()
+    (query, key, value), _, _ = uploaded(in_parts, rng, 100, 50, bias=False)
+    in_parts.qkv(query, key, value, bits(rng, 3, 50))
+    assert in_parts.macros == 7, (
+        "39 groups without a bias: cut at 16 rows of each, to be read while the device works"
+    )
+
+
+def test_matrices_that_are_no_qkv_are_refused(rng: np.random.Generator) -> None:
+    pim, other = opened(), opened()
+    one = pim.upload(bits(rng, 8, 9), bits(rng, 8))
+    x = bits(rng, 1, 9)
+    cases = [
+        (pim.upload(bits(rng, 7, 9), bits(rng, 7)), r"of one shape, not \[8, 9\], \[8, 9\], \[7, 9\]"),
+        (pim.upload(bits(rng, 8, 10), bits(rng, 8)), r"of one shape, not \[8, 9\], \[8, 9\], \[8, 10\]"),
+        (pim.upload(bits(rng, 8, 9)), "must all have a bias or none, not some"),
+        (other.upload(bits(rng, 8, 9), bits(rng, 8)), "must be in this device's memory, not in another's"),
+    ]
+    for matrix, message in cases:
+        with pytest.raises(ValueError, match=message):
+            pim.qkv(one, one, matrix, x)
+    with pytest.raises(ValueError, match="must be in this device's memory"):
+        other.linear(one, x)
+    assert pim.macros == other.macros == 0
+
+
+def test_plan_for_three_matrices() -> None:
+    """A third of the room for each, all cut at the same rows."""
+    ianus = config("ianus")
+    assert Plan.make(768, 768, 1, 1 << 17, ianus, matrices=3).parts == tuple(
+        Part(row, 256) for row in (0, 256, 512)
+    )
+    assert Plan.make(768, 768, 1, 1 << 17, ianus, matrices=3, whole=True).parts == (Part(0, 768),)
+    row = stride(40) + 3 * stride(100)
+    assert Plan.make(100, 40, 9, 4 * row, TINY, matrices=3, whole=True).tokens == 4
+    small = Plan.make(100, 40, 9, row - 1, TINY, matrices=3, whole=True)
+    assert (small.tokens, small.together) == (1, False)
+    assert small.parts[0].rows * 3 * 2 <= row - 1 - stride(40)
+    with pytest.raises(OutOfMemory, match="no free piece of 192 bytes; the largest is 191 bytes"):
+        Plan.make(100, 40, 1, 191, TINY, matrices=3)

@@ -241,7 +241,7 @@ GOOD = MACRO.encode()
     ("changes", "status"),
     [
         ({0: 0}, Status.BAD_OPCODE),
-        ({0: GOOD[0] + 2}, Status.BAD_OPCODE),
+        ({0: GOOD[0] + 3}, Status.BAD_OPCODE),
         ({0: GOOD[0] | 1 << 26}, Status.RESERVED_BITS),
         ({0: GOOD[0] | 1 << 28}, Status.RESERVED_BITS),
         ({1: GOOD[1] | 1 << 24}, Status.RESERVED_BITS),
@@ -258,6 +258,18 @@ GOOD = MACRO.encode()
         ({3: 65}, Status.BUFFER_RANGE),
         ({0: GOOD[0] | 1 << 24, 6: TINY.buffer_bytes}, Status.BUFFER_RANGE),
         ({3: 1 | 55 << 16}, Status.OK),
+        # A QKV: each matrix has to lie below the tables; results and bias are three times a matrix's.
+        ({0: 3, 7: 55 | 55 << 16}, Status.OK),
+        ({0: 3, 3: 1 | 56 << 16}, Status.WEIGHT_RANGE),
+        ({0: 3, 7: 56}, Status.WEIGHT_RANGE),
+        ({0: 3, 7: 56 << 16}, Status.WEIGHT_RANGE),
+        ({0: 3, 5: TINY.buffer_bytes - 96}, Status.OK),
+        ({0: 3, 5: TINY.buffer_bytes - 64}, Status.BUFFER_RANGE),
+        ({0: 3 | 1 << 24, 6: TINY.buffer_bytes - 64}, Status.BUFFER_RANGE),
+        ({0: 3, 4: 1024 + 64}, Status.OVERLAP),
+        ({0: 3, 4: 1024 + 96}, Status.OK),
+        ({0: 3 | 1 << 26}, Status.RESERVED_BITS),
+        ({0: 3, 6: 32}, Status.RESERVED_BITS),
     ],
     ids=lambda value: value.name if isinstance(value, Status) else str(value),
 )

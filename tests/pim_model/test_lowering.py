@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,12 +34,13 @@ def check_same_bytes(preset: Config, numerics: str, macro: MatVec, rng: np.rando
     """Run ``macro`` on both, on the same random memory and buffer, and compare the whole buffer."""
     geometry = preset.geometry
     device = Device(preset, numerics)
-    matrix = numbers(rng, macro.rows, macro.columns)
-    image = bytearray(pack(matrix, geometry).tobytes())
-    # What lies in the padding counts: lanes up to the next 16 are multiplied, by zero.
-    noise = np.frombuffer(bytes(image), np.uint16).copy()
-    noise[noise == 0] = 0x3F80
-    device.write_memory(geometry.address(macro.weight_row), noise.data.cast("B"))
+    for weight_row in macro.weight_rows:
+        matrix = numbers(rng, macro.rows, macro.columns)
+        image = bytearray(pack(matrix, geometry).tobytes())
+        # What lies in the padding counts: lanes up to the next 16 are multiplied, by zero.
+        noise = np.frombuffer(bytes(image), np.uint16).copy()
+        noise[noise == 0] = 0x3F80
+        device.write_memory(geometry.address(weight_row), noise.data.cast("B"))
     if macro.function is not None:
         gelu = activation.table("gelu")[: geometry.elements]
         tables = np.tile(gelu, (geometry.channels, geometry.banks, 1))
@@ -49,17 +51,31 @@ def check_same_bytes(preset: Config, numerics: str, macro: MatVec, rng: np.rando
 
     expected = before.copy()
     run_on_channels(preset, macro, device.storage, expected, numerics, rng)
+    run(device, macro)
+    assert np.array_equal(device.buffer, expected)
+    assert not np.array_equal(device.buffer, before)
+
+
+def run(device: Device, macro: MatVec) -> None:
     for index, word in enumerate(macro.encode()):
         device.write_register(macro_word(index), word)
     device.write_register(Reg.MACRO_PUSH, 1)
     assert device.step()
     assert device.read_register(Reg.COMPLETION) >> 16 & 0xFF == 0
-    assert np.array_equal(device.buffer, expected)
-    assert not np.array_equal(device.buffer, before)
+    device.write_register(Reg.COMPLETION_POP, 1)
 
 
-def matvec(rows: int, columns: int, tokens: int, bias: bool, function: int | None) -> MatVec:
-    shape = MatVec(tag=1, rows=rows, columns=columns, weight_row=2, input_offset=64, output_offset=0)
+def matvec(
+    rows: int,
+    columns: int,
+    tokens: int,
+    bias: bool,
+    function: int | None,
+    kv_rows: tuple[int, int] | None = None,
+) -> MatVec:
+    shape = MatVec(
+        tag=1, rows=rows, columns=columns, weight_row=2, input_offset=64, output_offset=0, kv_rows=kv_rows
+    )
     output = 64 + tokens * shape.input_stride
     return MatVec(
         tag=1,
@@ -71,6 +87,7 @@ def matvec(rows: int, columns: int, tokens: int, bias: bool, function: int | Non
         output_offset=output,
         bias_offset=output + tokens * shape.output_stride if bias else None,
         function=function,
+        kv_rows=kv_rows,
     )
 
 
@@ -111,6 +128,59 @@ def test_streams_give_the_bytes_of_the_device_tiny(
     )
 
 
+# Less than a group, whole groups and not, an even number of groups and odd, a bias that begins inside a word.
+QKV = [
+    (1, 1, 1, False, None),
+    (5, 17, 2, True, None),
+    (8, 128, 1, True, 1),
+    (12, 300, 3, True, None),
+    (20, 129, 2, True, 7),
+    (24, 100, 4, True, None),
+]
+
+
+@pytest.mark.parametrize("numerics", ["aligned", "fp32_tree"])
+@pytest.mark.parametrize(("rows", "columns", "tokens", "bias", "function"), QKV)
+@pytest.mark.parametrize("timing_name", ["ianus_ck", "aim_simulator"])
+def test_streams_of_three_matrices_give_the_bytes_of_the_device(
+    timing_name: str,
+    rows: int,
+    columns: int,
+    tokens: int,
+    bias: bool,
+    function: int | None,
+    numerics: str,
+    rng: np.random.Generator,
+) -> None:
+    macro = matvec(rows, columns, tokens, bias, function, kv_rows=(40, 20))
+    check_same_bytes(config("tiny", timing_name), numerics, macro, rng)
+
+
+@pytest.mark.parametrize(("rows", "columns", "tokens", "bias", "function"), QKV)
+def test_a_qkv_is_three_matvecs(
+    rows: int, columns: int, tokens: int, bias: bool, function: int | None, rng: np.random.Generator
+) -> None:
+    """Each part of each output is what a MATVEC with that matrix, and that part of the bias, gives."""
+    macro = matvec(rows, columns, tokens, bias, function, kv_rows=(40, 20))
+    device = Device(TINY, "aligned")
+    device.write_memory(0, numbers(rng, TINY.geometry.memory_bytes // 2).data.cast("B"))
+    device.write_memory(TINY.buffer_base, numbers(rng, TINY.buffer_bytes // 2).data.cast("B"))
+    before = device.buffer.copy()
+    run(device, macro)
+    part = macro.part_stride
+    for matrix, weight_row in enumerate(macro.weight_rows):
+        after = device.buffer.copy()
+        device.buffer[:] = before
+        alone = replace(macro, weight_row=weight_row, kv_rows=None, output_offset=8192)
+        if macro.bias_offset is not None:
+            alone = replace(alone, bias_offset=macro.bias_offset + matrix * part)
+        run(device, alone)
+        for token in range(tokens):
+            found = after[macro.output_offset + (3 * token + matrix) * part :][: 2 * rows]
+            assert found.tolist() == device.buffer[8192 + token * part :][: 2 * rows].tolist()
+        device.buffer[:] = after
+
+
 @pytest.mark.parametrize("numerics", ["aligned", "fp32_tree"])
 @pytest.mark.parametrize(
     ("rows", "columns", "tokens", "bias", "function"),
@@ -147,19 +217,29 @@ def test_stream_of_known_macro() -> None:
 
 def test_buffer_is_loaded_once_a_token_if_it_holds_the_input() -> None:
     def counts(
-        preset: Config, rows: int, columns: int, tokens: int, function: int | None = None
+        preset: Config,
+        rows: int,
+        columns: int,
+        tokens: int,
+        function: int | None = None,
+        kv_rows: tuple[int, int] | None = None,
     ) -> Counter[Op]:
-        lowering = Lowering(preset, matvec(rows, columns, tokens, False, function))
+        lowering = Lowering(preset, matvec(rows, columns, tokens, False, function, kv_rows))
         return Counter(item.micro.op for item in lowering.register_stream())
 
     mode = config("tiny", "aim_simulator")
     assert counts(TINY, 40, 128, 1) == {Op.WRBIAS: 5, Op.WRGB: 8, Op.RDMAC: 5}
     assert counts(mode, 40, 128, 3) == {Op.WRBIAS: 15, Op.WRGB: 3 * 8, Op.RDMAC: 15}
+    # Once for three matrices.
+    assert counts(TINY, 40, 128, 1, kv_rows=(9, 9)) == {Op.WRBIAS: 15, Op.WRGB: 8, Op.RDMAC: 15}
+    assert counts(mode, 40, 128, 3, kv_rows=(9, 9)) == {Op.WRBIAS: 45, Op.WRGB: 3 * 8, Op.RDMAC: 45}
     # A pair of tokens loads in turn; the third holds.
     assert counts(TINY, 40, 128, 3) == {Op.WRBIAS: 15, Op.WRGB: 10 * 8 + 8, Op.RDMAC: 15}
     # An input of two tiles is loaded for each group, or each pair of groups.
     assert counts(TINY, 40, 129, 2, function=1) == {Op.WRBIAS: 10, Op.WRGB: 10 * 9, Op.RDAF: 10}
     assert counts(mode, 40, 129, 2, function=1) == {Op.WRBIAS: 10, Op.WRGB: 6 * 9, Op.RDAF: 10}
+    # Pairs of groups go across the borders of matrices: three of one group are two loads, not three.
+    assert counts(mode, 8, 129, 1, kv_rows=(9, 9)) == {Op.WRBIAS: 3, Op.WRGB: 2 * 9, Op.RDMAC: 3}
 
 
 def test_stream_of_a_pair_of_tokens() -> None:

@@ -9,14 +9,20 @@ import pytest
 
 from pim_model.checker import Checker
 from pim_model.schedule import macro_cycles, place
-from pim_model.spec.config import config
+from pim_model.spec.config import Config, config
 from pim_model.spec.macro import MatVec
 from pim_model.spec.micro import MicroOp as Op
 from pim_model.spec.timing import TIMINGS
 from tests.pim_model.streams import place_by_checker
 
 
-def matvec(rows: int, columns: int, tokens: int = 1, function: int | None = None) -> MatVec:
+def matvec(
+    rows: int,
+    columns: int,
+    tokens: int = 1,
+    function: int | None = None,
+    kv_rows: tuple[int, int] | None = None,
+) -> MatVec:
     return MatVec(
         tag=0,
         rows=rows,
@@ -26,6 +32,7 @@ def matvec(rows: int, columns: int, tokens: int = 1, function: int | None = None
         input_offset=0,
         output_offset=0,
         function=function,
+        kv_rows=kv_rows,
     )
 
 
@@ -63,7 +70,10 @@ def test_each_command_stands_at_its_earliest_cycle(
     refresh_due: int | None,
 ) -> None:
     preset = config(name, timing_name)
-    macro = matvec(rows, columns, tokens, function)
+    check_earliest(preset, matvec(rows, columns, tokens, function), refresh_due)
+
+
+def check_earliest(preset: Config, macro: MatVec, refresh_due: int | None) -> None:
     expected = place_by_checker(preset, macro, refresh_due)
     placed = place(preset, macro, refresh_due)
     assert placed == expected
@@ -72,6 +82,19 @@ def test_each_command_stands_at_its_earliest_cycle(
     latency = max(1, preset.timing.cycles("RLREG + BL"))
     ends = [cycle + (latency if micro.op in (Op.RDMAC, Op.RDAF) else 0) for cycle, _, micro in expected]
     assert cost.cycles == 1 + max(ends)
+
+
+@pytest.mark.parametrize("refresh_due", [None, 37])
+@pytest.mark.parametrize(
+    ("rows", "columns", "tokens", "function"),
+    [(1, 1, 1, None), (8, 128, 2, None), (13, 300, 1, 1), (20, 100, 3, None), (20, 300, 3, 0)],
+)
+@pytest.mark.parametrize("timing_name", TIMINGS)
+def test_each_command_of_a_qkv_too(
+    timing_name: str, rows: int, columns: int, tokens: int, function: int | None, refresh_due: int | None
+) -> None:
+    macro = matvec(rows, columns, tokens, function, kv_rows=(40, 20))
+    check_earliest(config("tiny", timing_name), macro, refresh_due)
 
 
 @pytest.mark.parametrize("tiles", [1, 4])

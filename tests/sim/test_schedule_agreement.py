@@ -60,7 +60,13 @@ def run(simulation: NativeSimulation, macro: MatVec) -> None:
 
 
 def matvec(
-    rows: int, columns: int, tokens: int, *, bias: bool = False, function: int | None = None
+    rows: int,
+    columns: int,
+    tokens: int,
+    *,
+    bias: bool = False,
+    function: int | None = None,
+    kv_rows: tuple[int, int] | None = None,
 ) -> MatVec:
     return MatVec(
         tag=1,
@@ -72,6 +78,7 @@ def matvec(
         output_offset=_OUTPUT,
         bias_offset=_BIAS if bias else None,
         function=function,
+        kv_rows=kv_rows,
     )
 
 
@@ -82,10 +89,11 @@ def shifted(schedule: list[Placed], to: list[Placed]) -> list[Placed]:
 
 
 @pytest.mark.parametrize("function", [None, 0])
+@pytest.mark.parametrize("kv_rows", [None, (30, 3)], ids=["matvec", "qkv"])
 @pytest.mark.parametrize("shape", _SHAPES)
-def test_rtl_is_the_golden_schedule(simulation, shape, function):
+def test_rtl_is_the_golden_schedule(simulation, shape, kv_rows, function):
     simulation.write_register(Reg.CONTROL, 0)
-    macro = matvec(*shape, function=function)
+    macro = matvec(*shape, function=function, kv_rows=kv_rows)
     simulation.record(10_000)
     run(simulation, macro)
     simulation.idle(300)
@@ -94,11 +102,12 @@ def test_rtl_is_the_golden_schedule(simulation, shape, function):
         assert got == shifted(golden, got), f"channel {channel}"
 
 
+@pytest.mark.parametrize("kv_rows", [None, (30, 3)], ids=["matvec", "qkv"])
 @pytest.mark.parametrize("shape", _SHAPES)
-def test_a_bias_costs_the_row_stream_nothing(simulation, shape):
+def test_a_bias_costs_the_row_stream_nothing(simulation, shape, kv_rows):
     """Each channel's bias is a word of its own, so the first buffer loads may come a cycle a channel later."""
     simulation.write_register(Reg.CONTROL, 0)
-    macro = matvec(*shape, bias=True)
+    macro = matvec(*shape, bias=True, kv_rows=kv_rows)
     simulation.record(10_000)
     run(simulation, macro)
     simulation.idle(300)
@@ -177,7 +186,14 @@ def test_random_traffic_is_legal(simulation, seed):
             rows, columns, tokens = rng.choice(_SHAPES)
             run(
                 simulation,
-                matvec(rows, columns, tokens, bias=rng.random() < 0.5, function=rng.choice((None, 1))),
+                matvec(
+                    rows,
+                    columns,
+                    tokens,
+                    bias=rng.random() < 0.5,
+                    function=rng.choice((None, 1)),
+                    kv_rows=rng.choice((None, (30, 3))),
+                ),
             )
         simulation.idle(rng.choice((0, 0, 3, 700)))
     kinds = set()

@@ -5,6 +5,8 @@ Nothing here is computed from ``pim_model.spec``. Change a value here only with 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pim_model.spec.config import CONFIGS, RefreshPolicy, config
@@ -200,6 +202,25 @@ def test_macro_words() -> None:
     assert (decoded.weight_row, decoded.input_offset, decoded.output_offset) == (0x1234, 0x20, 0x2000)
     assert decoded.bias_offset is None
     assert decoded.function is None
+
+
+def test_qkv_words() -> None:
+    """Three matrices: the rows of W_k and W_v in word 7, the rest a MATVEC's."""
+    macro = MatVec(
+        tag=0xABCD,
+        rows=0x300,
+        columns=0x300,
+        weight_row=0x1234,
+        input_offset=0x20,
+        output_offset=0x2000,
+        kv_rows=(0x2345, 0x6789),
+    )
+    words = (0x00AB_CD03, 0x300, 0x300, 0x1234_0001, 0x20, 0x2000, 0, 0x6789_2345)
+    assert macro.encode() == words
+    assert decode(words, config("ianus")) == macro
+    assert (macro.part_stride, macro.output_stride) == (1536, 4608)
+    with pytest.raises(ValueError, match=r"^kv_rows must fit in 16 bits each, not \(1, 65536\)"):
+        replace(macro, kv_rows=(1, 1 << 16)).encode()
 
 
 def test_status_numbers() -> None:

@@ -97,7 +97,7 @@ async def borders(dut: Any) -> None:
         (Status.WEIGHT_RANGE, {"weight_row": geometry.weight_rows - tiles + 1}),
     ]
     for status, fields in cases:
-        words = replace(base, **fields).encode()
+        words = replace(base, **fields).encode()  # type: ignore[arg-type]
         assert bench.status(words) is status, f"{fields}: the golden decoder says {bench.status(words).name}"
         bench.push(words)
     await bench.within(20_000 * len(cases), cocotb.start_soon(bench.settle()))
