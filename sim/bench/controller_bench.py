@@ -44,7 +44,9 @@ class ControllerBench(Harness):
         self.storage, self.reference = Storage(config.geometry), Storage(config.geometry)
         fill_memory(numbers, self.storage, self.reference)
         self.buffer: npt.NDArray[np.uint8] = fill_buffer(numbers, config)
-        self.device = AimResponder(dut, "phy__", Channel(self.storage, CHANNEL), config)
+        self.device = AimResponder(
+            dut, "phy__", Channel(self.storage, CHANNEL, dual=config.dual_row_buffer), config
+        )
         self.reads = Scoreboard("read data", lambda word: f"{word:#x}")
         self.results = Scoreboard("results", lambda word: f"{word:#x}")
         self.writes = 0

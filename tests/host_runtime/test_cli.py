@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from host_runtime.llm.synthetic import write_random_checkpoint
 from host_runtime.reference import golden_linear
 from pim_model.spec.registers import REGISTERS
 from pim_model.spec.timing import TIMINGS
+from pim_model.spec.timing_rules import RULES
 
 MATVEC_KEYS = {
     "rows", "cols", "batch", "backend", "config", "timing", "numerics", "mismatches", "max_ulp_vs_fp32", "violations",
@@ -198,12 +200,16 @@ def test_json_goes_to_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path)
 # ---------------------------------------------------------------------------------------------------------------- info
 
 
-@pytest.mark.parametrize("timing", TIMINGS)
-@pytest.mark.parametrize("config", ["ianus", "tiny", "tiny_refpb"])
+@pytest.mark.parametrize(
+    ("config", "timing"),
+    [*product(["ianus", "tiny", "tiny_refpb"], TIMINGS), ("tiny_dual", "ianus_ck")],
+)
 def test_info(capsys: pytest.CaptureFixture[str], config: str, timing: str) -> None:
     result = run_json(capsys, "info", "--config", config, "--timing", timing)
     assert result["geometry"]["memory_bytes"] == (8 << 30 if config == "ianus" else 128 << 10)
     assert result["refresh"] == ("PER_BANK" if config == "tiny_refpb" else "ALL_BANK")
+    assert result["dual_row_buffer"] is (config == "tiny_dual")
+    assert [rule["name"] for rule in result["timing"]["rules"]] == [rule.name for rule in RULES]
     assert all(param["source"] for param in result["timing"]["params"].values())
     assert [register["name"] for register in result["registers"]] == [r.reg.name for r in REGISTERS]
     assert result["versions"]["numpy"] == np.__version__
