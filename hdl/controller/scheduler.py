@@ -209,7 +209,7 @@ class Scheduler(wiring.Component):
             ready[MicroOp.RD] &= ~refresh.forced
             ready[MicroOp.WR] &= ~refresh.forced
         if dual:
-            m.submodules.sharing = sharing = Sharing(self._config)
+            m.submodules.sharing = sharing = ResetInserter(self.abort)(Sharing(self._config))
             for op, free in ((MicroOp.RD, sharing.rd_free), (MicroOp.WR, sharing.wr_free)):
                 ready[op] &= ~sharing.held & (free | ~in_pim).replicate(banks)
             m.d.comb += sharing.pre_ready.eq(ready[MicroOp.PRE])

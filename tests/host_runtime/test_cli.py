@@ -408,6 +408,23 @@ def test_bench_of_the_layers(capsys: pytest.CaptureFixture[str], monkeypatch: py
     assert result["wide"]["cycles_per_byte"] < result["small"]["cycles_per_byte"]
 
 
+@pytest.mark.verilator
+def test_bench_of_sharing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one row buffer no transfer ends before the macro; with two some do, and cost it little."""
+    monkeypatch.setattr("host_runtime.bench.sharing.CONFIGS", ("tiny", "tiny_dual"))
+    monkeypatch.setattr("host_runtime.bench.sharing.PRODUCT", (160, 256))
+    monkeypatch.setattr("host_runtime.bench.sharing.CHUNK", 2048)
+    result = run_json(capsys, "bench", "--part", "sharing")["sharing"]
+    assert set(result) == {"tiny", "tiny_dual"}
+    for found in result.values():
+        assert found["mismatches"] == found["violations"] == 0
+    assert result["tiny"]["reads_bytes_per_second"] == result["tiny"]["writes_bytes_per_second"] == 0
+    shared = result["tiny_dual"]
+    # Of 32 bytes a cycle of 1 ns that the window takes; a refresh of 120 cycles may fall into one run and not another.
+    assert min(shared["reads_bytes_per_second"], shared["writes_bytes_per_second"]) > 0.2 * 32e9
+    assert max(shared["reads_cycles"], shared["writes_cycles"]) < shared["alone_cycles"] + 2 * 200
+
+
 def test_bench_says_what_is_not_installed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
