@@ -13,8 +13,11 @@ from amaranth.lib.wiring import In, Out
 from pim_model.spec.config import Config, RefreshPolicy
 from pim_model.spec.errors import Violation
 from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, REGISTER_OPS, WRITE_DATA, MicroOp, Mode
+from pim_model.spec.row_buffers import DUAL_OPS
 from pim_model.spec.timing import POSTPONED
 from pim_model.spec.timing_rules import RULES, Scope
+
+from .checker_dual import dual_state
 
 __all__ = ["Checker"]
 
@@ -93,7 +96,11 @@ class Checker(wiring.Component):
             self._local_one.eq((self.op0 == MicroOp.MACSB) & local),
             self._local_all.eq((self.op0 == MicroOp.MACAB) & local),
         ]
-        found = [*self._state(m), *self._windows(m), *self._bus(m)]
+        dual = self._config.dual_row_buffer
+        #: The commands that the device has.
+        self._known = set(MicroOp) if dual else set(MicroOp) - DUAL_OPS
+        banks = dual_state(m, self._config, self, self._local_one) if dual else self._banks(m)
+        found = [*banks, *self._register_mode(m), *self._windows(m), *self._bus(m)]
         found.sort(key=lambda pair: pair[1])
         late, broken = self._timing(m), Signal(len(found))
         m.d.comb += broken.eq(Cat(condition for condition, _ in found))
@@ -240,7 +247,7 @@ class Checker(wiring.Component):
 
     # ------------------------------------------------------------------ state of banks and mode
 
-    def _state(self, m: Module):
+    def _banks(self, m: Module):
         geometry, op = self._config.geometry, self.op0
         bank = self.bank0[: geometry.bank_bits]
         # What each bank has open: anything, a row by ACT, a table row; a row by ACTAB otherwise.
@@ -281,6 +288,8 @@ class Checker(wiring.Component):
         yield (multiply & table.any()) | (copies & table_here), Violation.TABLE_ROW
         yield self._local_one & table.bit_select(beside, 1), Violation.TABLE_ROW
 
+    def _register_mode(self, m: Module):
+        op = self.op0
         in_mode = Signal()
         with m.If(op == MicroOp.TMOD_IN):
             m.d.sync += in_mode.eq(1)
@@ -290,7 +299,7 @@ class Checker(wiring.Component):
         if not self._config.timing.direct:
             yield register & ~in_mode, Violation.REGISTER_MODE
         yield (op == MicroOp.TMOD_OUT) & ~in_mode, Violation.REGISTER_MODE
-        others = set(MicroOp) - REGISTER_OPS - {MicroOp.NOP, MicroOp.TMOD_OUT}
+        others = self._known - REGISTER_OPS - {MicroOp.NOP, MicroOp.TMOD_OUT}
         yield _among(self._slot0, others) & in_mode, Violation.IN_REGISTER_MODE
 
     # ------------------------------------------------------------------ windows
@@ -382,7 +391,7 @@ class Checker(wiring.Component):
         )
         yield (
             (
-                (self.op0 > max(MicroOp))
+                (self.op0 > max(self._known))
                 | _among(self._slot0, FOUR_BANKS)
                 | (_among(self._slot0, ONE_BANK) & (self.bank0 >= geometry.banks))
                 | (with_row & (self.row0 >= geometry.rows))

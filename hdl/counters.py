@@ -65,6 +65,8 @@ class EventCounters(wiring.Component):
         A request waits outside.
     queued : In(6)
         Requests queued.
+    lent : In(1)
+        With dual row buffers: slot 0 is normal traffic's, in the cycle in which a command is decided.
     read_event : In(4), count : Out(64)
         The count of ``read_event``, one cycle later.
     """
@@ -73,6 +75,7 @@ class EventCounters(wiring.Component):
         self._config = config
         super().__init__(
             {
+                **({"lent": In(1)} if config.dual_row_buffer else {}),
                 "op0": In(5),
                 "bank0": In(4),
                 "quiet": In(1),
@@ -89,13 +92,17 @@ class EventCounters(wiring.Component):
         banks = self._config.geometry.banks
         quiet = Signal()
         m.d.sync += quiet.eq(self.quiet)
+        normal = quiet  # the command on the bus is normal traffic's
+        if self._config.dual_row_buffer:
+            normal = Signal()
+            m.d.sync += normal.eq(self.lent)
 
         # --- of each bank: normal traffic has opened a row that is not used yet; it has closed one before
         fresh, displaced, here = Signal(banks), Signal(banks), Signal(banks)
         m.d.comb += here.eq(1 << self.bank0)
         access, first, conflict = Signal(), Signal(), Signal()
         m.d.comb += [
-            access.eq(quiet & self.op0.matches(MicroOp.RD, MicroOp.WR)),
+            access.eq(normal & self.op0.matches(MicroOp.RD, MicroOp.WR)),
             first.eq((fresh & here).any()),
             conflict.eq((displaced & here).any()),
         ]

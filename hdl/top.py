@@ -122,6 +122,9 @@ class Prototype(wiring.Component):
             connect(m, controller.results, pcu.results[i])
             connect(m, controller.phy, flipped(self.phy[i]))
             phy = self.phy[i]
+            held_back = pcu.pim_request
+            if config.dual_row_buffer:  # a macro may let requests in
+                held_back = held_back & ~window.requests[i].ready
             m.d.comb += [
                 controller.pim_request.eq(pcu.pim_request),
                 controller.abort.eq(registers.aborting),
@@ -150,10 +153,16 @@ class Prototype(wiring.Component):
                 events.bank0.eq(phy.bank0),
                 events.quiet.eq(controller.quiet),
                 events.requested.eq(controller.requested),
-                events.blocked.eq(window.requests[i].valid & pcu.pim_request),
+                events.blocked.eq(window.requests[i].valid & held_back),
                 events.queued.eq(controller.queued),
                 events.read_event.eq(registers.count_event),
             ]
+            if config.dual_row_buffer:
+                m.d.comb += [
+                    controller.exclusive.eq(pcu.exclusive),
+                    controller.started.eq(pcu.started),
+                    events.lent.eq(controller.lent),
+                ]
             parities.append(controller.parity | i << 8)
             codes.append(Cat(checker.code, 0, *(i >> bit & 1 for bit in range(8)), checker.op))
             counts.append(counters.count)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from host_runtime.errors import AbiMismatch, ConfigMismatch
 from host_runtime.transport.base import Transport
 from pim_model.spec.config import Config
-from pim_model.spec.registers import ABI_MAJOR, Reg
+from pim_model.spec.registers import ABI_MAJOR, Feature, Reg
 from pim_model.spec.timing import TIMINGS
 
 __all__ = ["DeviceInfo", "read_info"]
@@ -25,6 +25,7 @@ class DeviceInfo:
     buffer_bytes: int
     timing: int
     refresh: int
+    dual_row_buffer: bool
     macro_queue: int
     completion_queue: int
 
@@ -39,6 +40,7 @@ class DeviceInfo:
             "buffer_bytes": config.buffer_bytes,
             "timing": TIMINGS.index(config.timing_name),
             "refresh": int(config.refresh),
+            "dual_row_buffer": config.dual_row_buffer,
             "macro_queue": config.macro_queue,
             "completion_queue": config.completion_queue,
         }
@@ -67,6 +69,7 @@ def read_info(transport: Transport) -> DeviceInfo:
         buffer_bytes=transport.read_register(Reg.BUFFER_BYTES),
         timing=timing & 0xFF,
         refresh=timing >> 8,
+        dual_row_buffer=bool(transport.read_register(Reg.FEATURES) & Feature.DUAL_ROW_BUFFER),
         macro_queue=depths & 0xFFFF,
         completion_queue=depths >> 16,
     )

@@ -1,5 +1,5 @@
 # Ref: GDDR6-AiM notes, "Commands"
-"""One bank: which row is open, and what its columns hold."""
+"""One bank: which rows are open, and what its columns hold."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from pim_model.spec.geometry import LANES
 from pim_model.spec.micro import MicroOp
+from pim_model.spec.row_buffers import MEM_ONLY, PIM_ONLY
 from pim_model.storage import Storage
 
 __all__ = ["Bank", "ImpossibleCommand"]
@@ -24,25 +25,52 @@ class ImpossibleCommand(Exception):
 
 
 class Bank:
-    """State and data of one bank. Column data are ``uint16[16]``, BF16 bits in lane order."""
+    """State and data of one bank. Column data are ``uint16[16]``, BF16 bits in lane order.
 
-    def __init__(self, storage: Storage, channel: int, index: int) -> None:
+    ``dual``: normal traffic and PIM have a row buffer each, otherwise they share one. Which one a command means is in
+    ``spec/row_buffers.py``. Both show the same cells.
+    """
+
+    def __init__(self, storage: Storage, channel: int, index: int, *, dual: bool = False) -> None:
         self._storage = storage
         self._place = (channel, index)
-        self.open_row: int | None = None
-        self.opened_by: MicroOp | None = None
+        self._dual = dual
+        # (row, what opened it) of each buffer: of normal traffic, of PIM.
+        self._buffers: list[tuple[int, MicroOp] | None] = [None, None]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any row is open."""
+        return self._buffers != [None, None]
+
+    def opened_by(self, command: MicroOp) -> MicroOp | None:
+        """What opened the row that ``command`` would work on."""
+        held = self._buffers[self._buffer(command)]
+        return held[1] if held else None
+
+    def open_row(self, command: MicroOp) -> int | None:
+        """The row that ``command`` would work on."""
+        held = self._buffers[self._buffer(command)]
+        return held[0] if held else None
 
     def open(self, row: int, command: MicroOp) -> None:
         """Open ``row``; :class:`ImpossibleCommand` if one is open."""
-        if self.open_row is not None:
-            raise ImpossibleCommand(f"{command.name} to {self}, where row {self.open_row} is open")
-        self.open_row = row
-        self.opened_by = command
+        held = self.open_row(command)
+        if held is not None:
+            raise ImpossibleCommand(f"{command.name} to {self}, where row {held} is open")
+        self._buffers[self._buffer(command)] = row, command
 
-    def close(self) -> None:
-        """Close the open row; nothing happens if none is open."""
-        self.open_row = None
-        self.opened_by = None
+    def close(self, command: MicroOp) -> None:
+        """Close what ``command`` closes; nothing happens if that is no row."""
+        if command not in MEM_ONLY or not self._dual:
+            self._buffers[1] = None
+        if command not in PIM_ONLY or not self._dual:
+            self._buffers[0] = None
+
+    def _buffer(self, command: MicroOp) -> int:
+        if not self._dual or command in MEM_ONLY:
+            return 0
+        return int(command in PIM_ONLY or self._buffers[1] is not None)
 
     def row(self, command: MicroOp) -> U16:
         """All elements of the open row, to be read only."""
@@ -64,9 +92,10 @@ class Bank:
         target.view(np.uint8)[:] = np.where(enabled, lanes.view(np.uint8), target.view(np.uint8))
 
     def _open(self, command: MicroOp) -> int:
-        if self.open_row is None:
+        row = self.open_row(command)
+        if row is None:
             raise ImpossibleCommand(f"{command.name} to {self}, where no row is open")
-        return self.open_row
+        return row
 
     def __str__(self) -> str:
         return f"channel {self._place[0]} bank {self._place[1]}"

@@ -16,6 +16,7 @@ from pim_model.numerics.profiles import profile
 from pim_model.spec.geometry import COLUMN_BYTES, LANES, TABLE_ROWS
 from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, SETS, WITH_COLUMN, WRITE_DATA, Micro, Mode
 from pim_model.spec.micro import MicroOp as Op
+from pim_model.spec.row_buffers import DUAL_OPS
 from pim_model.storage import Storage
 
 __all__ = ["ALL_BYTES", "Channel"]
@@ -39,13 +40,18 @@ class Channel:
         Which channel this is.
     numerics : str
         Name of the arithmetic profile.
+    dual : bool
+        Normal traffic and PIM have a row buffer each.
     """
 
-    def __init__(self, storage: Storage, index: int, numerics: str = "aligned") -> None:
+    def __init__(
+        self, storage: Storage, index: int, numerics: str = "aligned", *, dual: bool = False
+    ) -> None:
         self.geometry = storage.geometry
         if not 0 <= index < self.geometry.channels:
             raise ValueError(f"index must be from 0 to {self.geometry.channels - 1}, not {index!r}")
-        self.banks = [Bank(storage, index, bank) for bank in range(self.geometry.banks)]
+        self.banks = [Bank(storage, index, bank, dual=dual) for bank in range(self.geometry.banks)]
+        self._dual = dual
         self._mac_group = profile(numerics).mac_group
         self.buffer: npt.NDArray[np.uint16] = np.zeros((self.geometry.columns, LANES), dtype=np.uint16)
         """Global buffer, by column."""
@@ -72,13 +78,13 @@ class Channel:
             case Op.ACTAF:
                 for bank in self._addressed(micro):
                     bank.open(geometry.table_row(micro.row), op)
-            case Op.PRE | Op.PREA:
+            case Op.PRE | Op.PREA | Op.PREP:
                 for bank in self._addressed(micro):
-                    bank.close()
+                    bank.close(op)
             case Op.REFPB | Op.REFAB:
                 for bank in self._addressed(micro):
-                    if bank.open_row is not None:
-                        raise ImpossibleCommand(f"{op.name} to {bank}, where row {bank.open_row} is open")
+                    if bank.is_open:
+                        raise ImpossibleCommand(f"{op.name} to {bank}, where a row is open")
             case Op.RD:
                 return self.banks[micro.bank].read(column, op).astype("<u2").tobytes()
             case Op.WR if lanes is not None:
@@ -127,7 +133,7 @@ class Channel:
 
     def _activate(self, accumulators: F32) -> None:
         for index, bank in enumerate(self.banks):
-            if bank.opened_by is not Op.ACTAF:
+            if bank.opened_by(Op.AF) is not Op.ACTAF:
                 raise ImpossibleCommand(f"AF to {bank}, where no table row is open")
             table = table_in(bank.row(Op.AF).astype(np.uint16))
             self.activations[index] = activation.apply(table, accumulators[index : index + 1])[0]
@@ -160,6 +166,8 @@ class Channel:
 
     def _check(self, micro: Micro, data: bytes | None) -> None:
         op, geometry = micro.op, self.geometry
+        if op in DUAL_OPS and not self._dual:
+            raise ImpossibleCommand(f"{op.name} to a device without dual row buffers")
         limits = (
             ("bank", micro.bank, geometry.banks if op not in ALL_BANKS else None),
             ("row", micro.row, _row_limit(op, geometry.rows)),

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+from pim_model.checker_dual import DualState
 from pim_model.checker_refresh import RefreshWindow
 from pim_model.checker_rules import NEVER, Touch, rule_trackers, touch
 from pim_model.checker_state import ProtocolState
@@ -63,7 +64,7 @@ class Checker:
         self.refresh = refresh
         self._geometry = config.geometry
         self._before, self._after = rule_trackers(config.timing, config.geometry)
-        self._state = ProtocolState(config)
+        self._state = DualState(config) if config.dual_row_buffer else ProtocolState(config)
         self._faw = config.timing.faw_cycles
         self._one_command = config.timing.ck_per_cycle == 1
         self._activations: deque[int] = deque([NEVER] * FAW_ACTIVATIONS, maxlen=FAW_ACTIVATIONS)
@@ -73,7 +74,7 @@ class Checker:
 
     def probe(self, cycle: int, slot: int, micro: Micro) -> list[Finding]:
         """What the command would break, in ascending order of codes; nothing changes."""
-        return self._judge(cycle, slot, micro, touch(micro, self._geometry))
+        return self._judge(cycle, slot, micro, self._touch(micro))
 
     def _judge(self, cycle: int, slot: int, micro: Micro, where: Touch | None) -> list[Finding]:
         if micro.op is Op.NOP:
@@ -81,9 +82,8 @@ class Checker:
         self._check_time(cycle, slot)
         if where is None:
             return [Violation.OPERAND]
-        found = [
-            tracker.index for tracker in self._after[micro.op] if cycle < tracker.last(where) + tracker.cycles
-        ]
+        # With dual row buffers a rule may have two trackers, and name itself twice.
+        found = sorted({t.index for t in self._after[micro.op] if cycle < t.last(where) + t.cycles})
         found += self._state.probe(micro, where)
         count = FAW_OPS.get(micro.op)
         if count is not None and cycle < self._activations[count - 1] + self._faw:
@@ -96,7 +96,7 @@ class Checker:
 
     def issue(self, cycle: int, slot: int, micro: Micro) -> list[Finding]:
         """Take the command and return what it breaks. A command with a bad operand changes nothing."""
-        where = touch(micro, self._geometry)
+        where = self._touch(micro)
         found = self._judge(cycle, slot, micro, where)
         if found and self.strict:
             raise ProtocolError(cycle, micro, found)
@@ -124,7 +124,7 @@ class Checker:
         """
         if slot is None:
             slot = int(micro.op in REGISTER_OPS)
-        where = touch(micro, self._geometry)
+        where = self._touch(micro)
         lasting = [Violation.OPERAND] if where is None else self._state.probe(micro, where)
         if where is None or lasting or (slot == 1 and micro.op not in REGISTER_OPS):
             raise ProtocolError(not_before, micro, lasting or [Violation.COMMAND_BUS])
@@ -150,6 +150,9 @@ class Checker:
             or self._one_command
             or any(op in kind and self._first in kind for kind in (REGISTER_OPS, WRITE_DATA))
         )
+
+    def _touch(self, micro: Micro) -> Touch | None:
+        return touch(micro, self._geometry, self.config.dual_row_buffer)
 
     def _check_time(self, cycle: int, slot: int) -> None:
         if slot not in (0, 1):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pim_model.spec.geometry import TABLE_ROWS, Geometry
 from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, ONE_BANK, WITH_COLUMN, WITH_ROW, Micro, Mode
 from pim_model.spec.micro import MicroOp as Op
+from pim_model.spec.row_buffers import DUAL_OPS
 from pim_model.spec.timing import TimedRule, Timing
 from pim_model.spec.timing_rules import Scope
 
@@ -34,9 +35,14 @@ class Touch(NamedTuple):
 
 
 @lru_cache(maxsize=1 << 16)
-def touch(micro: Micro, geometry: Geometry) -> Touch | None:
-    """The instances of each scope that a command touches; None if an operand is outside the device."""
+def touch(micro: Micro, geometry: Geometry, dual: bool) -> Touch | None:
+    """The instances of each scope that a command touches; None if the device lacks an operand or the command.
+
+    ``dual``: the device has dual row buffers.
+    """
     op, size = micro.op, geometry.banks_per_group
+    if op in DUAL_OPS and not dual:
+        return None
     if op in WITH_ROW and not 0 <= micro.row < (TABLE_ROWS if op is Op.ACTAF else geometry.rows):
         return None
     if op in WITH_COLUMN and not 0 <= micro.column < geometry.columns:

@@ -272,6 +272,8 @@ class Device:
                 return config.buffer_bytes
             case Reg.TIMING:
                 return TIMINGS.index(config.timing_name) | config.refresh << 8
+            case Reg.FEATURES:
+                return config.dual_row_buffer * registers.Feature.DUAL_ROW_BUFFER
             case Reg.QUEUE_DEPTH:
                 return config.macro_queue | config.completion_queue << 16
             case Reg.CONTROL:

@@ -45,7 +45,7 @@ class Earliest:
     __slots__ = ("_activations", "_cycle", "_faw", "_first", "_last", "_single", "_slot", "_table", "bound")
 
     def __init__(self, config: Config) -> None:
-        self._table = _table(config.timing_name, config.geometry)
+        self._table = _table(config.timing_name, config.geometry, config.dual_row_buffer)
         self._faw = config.timing.faw_cycles
         self._single = config.timing.ck_per_cycle == 1  # one command a cycle, whatever its slot
         self._last = [NEVER] * self._table.places
@@ -109,10 +109,11 @@ class Earliest:
 
 
 class _Table:
-    """Plans of all commands met so far under one preset and geometry."""
+    """Plans of all commands met so far under one preset and geometry, with or without dual row buffers."""
 
-    def __init__(self, preset: Timing, geometry: Geometry) -> None:
+    def __init__(self, preset: Timing, geometry: Geometry, dual: bool) -> None:
         self._geometry = geometry
+        self._dual = dual
         self._plans: dict[tuple[Op, int, int, int], _Plan] = {}
         self._rules: list[tuple[TimedRule, int]] = []
         instances = {
@@ -131,7 +132,7 @@ class _Table:
         key = (micro.op, micro.bank, micro.column, micro.mode)
         found = self._plans.get(key)
         if found is None:
-            where = touch(micro, self._geometry)
+            where = touch(micro, self._geometry, self._dual)
             if where is None:
                 raise ValueError(f"command must have operands that the device has, not {micro}")
             found = self._plans[key] = self._make(micro.op, where)
@@ -163,5 +164,5 @@ def _places(scope: Scope, where: Touch) -> tuple[list[int], list[int]]:
 
 
 @cache
-def _table(timing_name: str, geometry: Geometry) -> _Table:
-    return _Table(timing(timing_name), geometry)
+def _table(timing_name: str, geometry: Geometry, dual: bool) -> _Table:
+    return _Table(timing(timing_name, dual=dual), geometry, dual)

@@ -170,7 +170,7 @@ class Lowering:
         columns = range(self.geometry.columns)
         mac = [[Micro(MicroOp.MACAB, column=column, mode=mode) for column in columns] for mode in range(SETS)]
         write = [Micro(MicroOp.WRGB, column=column) for column in columns]
-        close = Micro(MicroOp.PREA)
+        close = Micro(self.config.row_closer)
         gone = [0, 0]
 
         def command(slot: int, micro: Micro, needs: int, lane: Lane, tile: int) -> tuple[int, Item]:

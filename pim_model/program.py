@@ -42,7 +42,7 @@ _ALL_BANKS_OPEN = frozenset({Op.MACAB, Op.EWMUL, Op.WRBK})
 _NORMAL = frozenset({Op.RD, Op.WR})
 
 
-CLOSING = frozenset({Op.PRE, Op.PREA, Op.TMOD_OUT})
+CLOSING = frozenset({Op.PRE, Op.PREA, Op.PREP, Op.TMOD_OUT})
 """Commands on the way to a channel that something else may use."""
 
 

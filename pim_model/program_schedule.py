@@ -256,7 +256,7 @@ class Controllers:
 
 def _rest(timing: Timing) -> int:
     """Cycles after which nothing that a MATVEC may end with binds."""
-    ends = (Op.PREA, Op.TMOD_OUT, Op.RDMAC, Op.RDAF)
+    ends = (Op.PREA, Op.PREP, Op.TMOD_OUT, Op.RDMAC, Op.RDAF)
     return max(timing.between(end, op, scope) for end in ends for op in Op for scope in Scope)
 
 

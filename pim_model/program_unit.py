@@ -47,7 +47,10 @@ class ProgramUnit:
         self, config: Config, storage: Storage, buffer: npt.NDArray[np.uint8], numerics: str, due: int | None
     ) -> None:
         self.controllers = Controllers(config, due, self._issue)
-        self.channels = [Channel(storage, index, numerics) for index in range(config.geometry.channels)]
+        self.channels = [
+            Channel(storage, index, numerics, dual=config.dual_row_buffer)
+            for index in range(config.geometry.channels)
+        ]
         self._buffer = buffer
         self._numerics = numerics
         self._instruction: Instruction | None = None

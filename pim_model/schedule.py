@@ -72,7 +72,7 @@ def place(
     config: Config, macro: MatVec, refresh_due: int | None = None, order: Order | None = None
 ) -> list[Placed]:
     """The commands of a macro on each channel, in the order of (cycle, slot). As :func:`macro_cycles`."""
-    table = step_table(config.timing_name, config.geometry)
+    table = step_table(config.timing_name, config.geometry, config.dual_row_buffer)
     placed = [
         (base + cycle, slot, _micro(op, row if op in WITH_ROW else 0, column, mode))
         for base, past, step, row in _walk(table, Lowering(config, macro, order), refresh_due)
@@ -105,7 +105,7 @@ def _shape(macro: MatVec) -> MatVec:
 @lru_cache(maxsize=4096)
 def _cost(config: Config, macro: MatVec, refresh_due: int | None, order: Order | None) -> Cost:
     """The cost alone: as :func:`_walk`, but over numbers, since the device asks for each macro and refresh phase."""
-    table = step_table(config.timing_name, config.geometry)
+    table = step_table(config.timing_name, config.geometry, config.dual_row_buffer)
     numbers, plain = _numbered(config, macro, order)
     base, past, end, refreshes = 0, table.idle, 0, 0
     due = _NEVER if refresh_due is None else refresh_due
@@ -125,7 +125,7 @@ def _cost(config: Config, macro: MatVec, refresh_due: int | None, order: Order |
 @lru_cache(maxsize=1024)
 def _numbered(config: Config, macro: MatVec, order: Order | None) -> tuple[list[int], dict[MicroOp, int]]:
     """Numbers of a macro's steps in order, and its commands without refresh."""
-    table = step_table(config.timing_name, config.geometry)
+    table = step_table(config.timing_name, config.geometry, config.dual_row_buffer)
     steps = [step for step, _ in _steps(Lowering(config, macro, order))]
     commands: Counter[MicroOp] = Counter()
     for step, times in Counter(steps).items():
@@ -163,7 +163,8 @@ def _steps(lowering: Lowering) -> Iterator[tuple[Step, int]]:
             if results or biases or load:
                 yield Registers(visit, results, biases, load), 0
             results, biases = (), 0
-            yield RowRun(run.columns, run.accumulators, run.opens, run.closes), lowering.row(run)
+            closer = lowering.config.row_closer if run.closes else None
+            yield RowRun(run.columns, run.accumulators, run.opens, closer), lowering.row(run)
             if not run.columns:
                 results = ((MicroOp.RDAF, 0),)
         if lowering.macro.function is None:

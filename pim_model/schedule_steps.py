@@ -40,7 +40,8 @@ class RowRun:
     """0 for an activation."""
     mode: int
     opens: bool
-    closes: bool
+    closes: MicroOp | None
+    """What closes the row; None if it stays open."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ def _ops(step: Step) -> tuple[tuple[MicroOp, int, int], ...]:
         else:
             opening, body = MicroOp.ACTAF, [(MicroOp.AF, 0, step.mode)]
         first = [(opening, 0, 0)] if step.opens else []
-        last = [(MicroOp.PREA, 0, 0)] if step.closes else []
+        last = [(step.closes, 0, 0)] if step.closes else []
         return (*first, *body, *last)
     body = [
         *((op, 0, mode) for op, mode in step.results),
@@ -227,6 +228,6 @@ def _ops(step: Step) -> tuple[tuple[MicroOp, int, int], ...]:
 
 
 @cache
-def step_table(timing_name: str, geometry: Geometry) -> StepTable:
-    """The table of a preset and a geometry, shared by all macros."""
-    return StepTable(timing(timing_name), geometry.columns)
+def step_table(timing_name: str, geometry: Geometry, dual: bool) -> StepTable:
+    """The table of a preset and a geometry, with or without dual row buffers, shared by all macros."""
+    return StepTable(timing(timing_name, dual=dual), geometry.columns)

@@ -16,7 +16,7 @@ __all__ = ["render_svg", "write_svg"]
 _KINDS: tuple[tuple[str, str, tuple[Op, ...]], ...] = (
     ("open row", "#0072b2", (Op.ACT, Op.ACT4, Op.ACTAB, Op.ACTAF)),
     ("multiply-accumulate", "#e69f00", (Op.MACSB, Op.MAC4B, Op.MACAB)),
-    ("close row", "#56b4e9", (Op.PRE, Op.PREA)),
+    ("close row", "#56b4e9", (Op.PRE, Op.PREA, Op.PREP)),
     ("activation", "#cc79a7", (Op.AF,)),
     ("write buffer", "#009e73", (Op.WRGB,)),
     ("write bias", "#00563f", (Op.WRBIAS,)),
@@ -163,7 +163,7 @@ def _open_spans(entries: list[Entry], end: int) -> list[tuple[int, int]]:
     for entry in entries:
         if entry.micro.op in _OPENS and opened is None:
             opened = entry.cycle
-        elif entry.micro.op is Op.PREA and opened is not None:
+        elif entry.micro.op in (Op.PREA, Op.PREP) and opened is not None:
             spans.append((opened, entry.cycle))
             opened = None
     if opened is not None:

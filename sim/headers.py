@@ -5,6 +5,7 @@ from __future__ import annotations
 from pim_model.spec.config import Config
 from pim_model.spec.geometry import COLUMN_BYTES, LANES, TABLE_ROWS
 from pim_model.spec.micro import FOUR_BANKS, ONE_BANK, READ_DATA, SETS, WRITE_DATA, MicroOp, Mode
+from pim_model.spec.row_buffers import MEM_ONLY, PIM_ONLY
 
 __all__ = ["ports_header", "spec_header"]
 
@@ -45,6 +46,7 @@ def spec_header(config: Config) -> str:
         "kLanes": LANES,
         "kTableRows": TABLE_ROWS,
         "kSets": SETS,
+        "kDualRowBuffer": int(config.dual_row_buffer),
         "kSet1": Mode.SET1.value,
         "kLocal": Mode.LOCAL.value,
         "kReadLatency": max(1, timing.cycles("RL + BL")),
@@ -63,6 +65,8 @@ def spec_header(config: Config) -> str:
             *_predicate("reads", READ_DATA),
             *_predicate("writes", WRITE_DATA),
             *_predicate("takes_bank", ONE_BANK | FOUR_BANKS),
+            *_predicate("of_normal_traffic", MEM_ONLY),
+            *_predicate("of_pim", PIM_ONLY),
             "}  // namespace ianus::spec",
             "",
         )

@@ -33,11 +33,13 @@ class BankState(wiring.Component):
     hit : Out(1)
         The request's row is open.
     opened : Out(one bit a bank)
-        The banks with an open row.
+        The banks with an open row; with dual row buffers, with one open for normal traffic.
     any_open : Out(1)
         Some bank has a row open.
     act_ready, pre_ready, rd_ready, wr_ready, with the per-bank policy refpb_ready : Out(one bit a bank)
         Bank and bank group allow the command in this cycle.
+    shared_row : In(16), holds : Out(one bit a bank)
+        With dual row buffers: a row; the banks that have it open for normal traffic.
     """
 
     def __init__(self, config: Config):
@@ -46,8 +48,10 @@ class BankState(wiring.Component):
         self._after: tuple[MicroOp, ...] = _ONE_BANK
         if config.refresh is RefreshPolicy.PER_BANK:
             self._after += (MicroOp.REFPB,)
+        dual = {"shared_row": In(16), "holds": Out(banks)}
         super().__init__(
             {
+                **(dual if config.dual_row_buffer else {}),
                 "op": In(5),
                 "bank": In(4),
                 "row": In(16),
@@ -75,12 +79,16 @@ class BankState(wiring.Component):
                 m.d.sync += [opened.bit_select(bank, 1).eq(1), rows[bank].eq(self.row)]
             with m.Case(MicroOp.PRE):
                 m.d.sync += opened.bit_select(bank, 1).eq(0)
-            with m.Case(MicroOp.ACTAB, MicroOp.ACTAF):
-                m.d.sync += opened.eq(-1)
+            if not self._config.dual_row_buffer:
+                with m.Case(MicroOp.ACTAB, MicroOp.ACTAF):
+                    m.d.sync += opened.eq(-1)
             with m.Case(MicroOp.PREA):
                 m.d.sync += opened.eq(0)
+        any_open = opened.any()
+        if self._config.dual_row_buffer:
+            any_open = any_open | self._pim_buffer(m, opened, rows)
         m.d.comb += [
-            self.any_open.eq(opened.any()),
+            self.any_open.eq(any_open),
             self.hit.eq(opened.bit_select(request_bank, 1) & (rows[request_bank] == self.request_row)),
         ]
 
@@ -130,3 +138,14 @@ class BankState(wiring.Component):
                 ready &= Cat(by_group[i].replicate(group) for i in range(banks // group))
             m.d.comb += getattr(self, f"{name}_ready").eq(ready)
         return m
+
+    def _pim_buffer(self, m, opened, rows):
+        """Follow the PIM buffers, open or closed in all banks at once; returns whether they are open."""
+        pim_open = Signal()
+        with m.Switch(self.op):
+            with m.Case(MicroOp.ACTAB, MicroOp.ACTAF):
+                m.d.sync += pim_open.eq(1)
+            with m.Case(MicroOp.PREA, MicroOp.PREP):
+                m.d.sync += pim_open.eq(0)
+        m.d.comb += self.holds.eq(opened & Cat(row == self.shared_row for row in rows))
+        return pim_open

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from pim_model.spec.micro import MicroOp
 
-from .queue import first, pick
+from .queue import first, numbers, pick
 
 __all__ = ["BankRefresh"]
 
@@ -52,10 +52,6 @@ class BankRefresh(wiring.Component):
         m = Module()
         banks = self._banks
         refresh, close, place = Signal(banks), Signal(banks), Signal(banks)
-        numbers = [
-            sum(1 << bank for bank in range(banks) if bank >> bit & 1)
-            for bit in range((banks - 1).bit_length())
-        ]
         was, left, leaves = Signal(banks), Signal(banks), Signal(banks)
         m.d.sync += was.eq(self.busy)
         m.d.comb += leaves.eq(was & ~self.busy)
@@ -70,7 +66,7 @@ class BankRefresh(wiring.Component):
             refresh.eq(self.wanted & ~self.opened & self.refpb_ready),
             close.eq(self.wanted & self.opened & self.pre_ready),
             place.eq(first(Mux(refresh.any(), refresh, close))),
-            self.bank.eq(pick(numbers, place)),
+            self.bank.eq(pick(numbers(banks), place)),
         ]
         with m.If(refresh.any()):
             m.d.comb += self.op.eq(MicroOp.REFPB)

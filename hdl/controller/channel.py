@@ -43,7 +43,7 @@ ISSUED = (
     MicroOp.WRBK,
     *COLUMN_OF_ONE_BANK,
 )
-"""The micro commands that this controller issues, REFPB aside."""
+"""The micro commands that this controller issues, REFPB and PREP aside."""
 
 
 class ChannelGates(wiring.Component):
@@ -54,7 +54,8 @@ class ChannelGates(wiring.Component):
     op0, op1 : In(5)
         Commands decided in this cycle.
     <op>_ready : Out(1)
-        For each command of :data:`ISSUED`, in lower case; with the per-bank policy ``refpb_ready`` too.
+        For each command of :data:`ISSUED`, in lower case; with the per-bank policy ``refpb_ready`` too, with dual row
+        buffers ``prep_ready``.
     """
 
     def __init__(self, config: Config):
@@ -62,6 +63,8 @@ class ChannelGates(wiring.Component):
         self._issued: tuple[MicroOp, ...] = ISSUED
         if config.refresh is RefreshPolicy.PER_BANK:
             self._issued += (MicroOp.REFPB,)
+        if config.dual_row_buffer:
+            self._issued += (MicroOp.PREP,)
         super().__init__(
             {"op0": In(5), "op1": In(5), **{f"{op.name.lower()}_ready": Out(1) for op in self._issued}}
         )

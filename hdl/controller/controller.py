@@ -6,12 +6,13 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hdl.layouts import ChannelOp, RegisterStep, Request, Tile
 from hdl.phy.interface import COMMAND, PhySignature
-from hdl.stream import ProtectedFifo
+from hdl.stream import ProtectedFifo, StreamFifo
 from pim_model.spec.config import Config
 from pim_model.spec.errors import Path
 from pim_model.spec.micro import MicroOp
 
 from .normal import NormalTraffic
+from .reorder import round_trip
 from .scheduler import Scheduler
 
 __all__ = ["Controller"]
@@ -32,7 +33,7 @@ class Controller(wiring.Component):
     Members
     -------
     requests : In(stream of Request)
-        Normal traffic. Not accepted while ``pim_request`` is high.
+        Normal traffic. Not accepted while ``pim_request`` is high; with dual row buffers see below.
     reads : Out(stream of 256)
         Data of the read requests, in order.
     tiles : In(stream of Tile), steps : In(stream of RegisterStep)
@@ -51,6 +52,11 @@ class Controller(wiring.Component):
         A normal request is here, or its data is to come; requests in the queue.
     inject : In(3), a Path
         Flip a bit of each word that is written there.
+    exclusive, started : In(1)
+        With dual row buffers, as in the scheduler. Requests are then not accepted while ``exclusive``, and for a
+        while after ``started``.
+    lent : Out(1)
+        With dual row buffers: slot 0 is normal traffic's.
     bad_read : Out(1)
         What ``reads`` shows has a flipped bit.
     parity : Out(3), a Path
@@ -60,8 +66,10 @@ class Controller(wiring.Component):
 
     def __init__(self, config: Config):
         self._config = config
+        dual = {"exclusive": In(1), "started": In(1), "lent": Out(1)}
         super().__init__(
             {
+                **(dual if config.dual_row_buffer else {}),
                 "requests": In(stream.Signature(Request)),
                 "reads": Out(stream.Signature(256)),
                 "tiles": In(stream.Signature(Tile)),
@@ -92,12 +100,23 @@ class Controller(wiring.Component):
         m.submodules.ops = ops = flush(ProtectedFifo(ChannelOp, _QUEUE))
         m.submodules.results = results = flush(ProtectedFifo(256, _RESULTS))
 
-        # A macro waits for requests that were accepted before it, and holds back all others.
+        # A macro waits for requests that were accepted before it, and holds back all others. With dual row buffers a
+        # MATVEC waits for the writes among them, and lets others in when they are done.
+        dual = self._config.dual_row_buffer
+        shut = self.exclusive | scheduler.flush if dual else self.pim_request
         m.d.comb += [
             normal.requests.p.eq(self.requests.p),
-            normal.requests.valid.eq(self.requests.valid & ~self.pim_request),
-            self.requests.ready.eq(normal.requests.ready & ~self.pim_request),
+            normal.requests.valid.eq(self.requests.valid & ~shut),
+            self.requests.ready.eq(normal.requests.ready & ~shut),
         ]
+        if dual:
+            m.d.comb += [
+                scheduler.exclusive.eq(self.exclusive),
+                scheduler.started.eq(self.started),
+                scheduler.level.eq(tiles.level),
+                normal.mark.eq(self.started),
+                self.lent.eq(normal.proposal.granted),
+            ]
         connect(m, normal.proposal, scheduler.normal)
         connect(m, flipped(self.tiles), tiles.i)
         connect(m, tiles.o, scheduler.tiles)
@@ -136,14 +155,22 @@ class Controller(wiring.Component):
         is_result = scheduler.op1.matches(MicroOp.RDMAC, MicroOp.RDAF) | scheduler.program_read
         results_taken = Signal(range(_RESULTS + 1))
         results_pending = Signal(range(_RESULTS + 1))
-        result_data = rvalid & ~normal.pending
+        # Results come a fixed time after their commands. An abort does not wait for those of a device that is silent.
+        silent = Signal(range(_LOST + 1))
+        normal_data, silence_ends = normal.pending, is_result
+        if dual:
+            # Normal reads and results may be on their way at once. Their data come in the order of their commands.
+            lost = self.abort & (silent == _LOST)
+            m.submodules.order = order = ResetInserter(lost)(StreamFifo(1, round_trip(self._config.timing)))
+            read = is_result | (scheduler.op0 == MicroOp.RD)
+            m.d.comb += [order.i.p.eq(is_result), order.i.valid.eq(read), order.o.ready.eq(rvalid)]
+            normal_data, silence_ends = ~order.o.p, read | rvalid
+        result_data = rvalid & ~normal_data
         m.d.sync += [
             results_taken.eq(results_taken + is_result - (results.o.valid & results.o.ready)),
             results_pending.eq(results_pending + is_result - result_data),
         ]
-        # Results come a fixed time after their commands. An abort does not wait for those of a device that is silent.
-        silent = Signal(range(_LOST + 1))
-        m.d.sync += silent.eq(Mux(is_result | result_data, 0, silent + (silent != _LOST)))
+        m.d.sync += silent.eq(Mux(silence_ends | result_data, 0, silent + (silent != _LOST)))
         with m.If(self.abort):
             m.d.sync += results_taken.eq(0)
             with m.If(silent == _LOST):
@@ -159,7 +186,7 @@ class Controller(wiring.Component):
             self.queued.eq(normal.queued),
             self.idle.eq(~ops.o.valid),
             normal.rdata.eq(rdata),
-            normal.rvalid.eq(rvalid & normal.pending),
+            normal.rvalid.eq(rvalid & normal_data),
             results.i.p.eq(rdata),
             results.i.valid.eq(result_data),
         ]

@@ -47,11 +47,27 @@ class ProposalSignature(wiring.Signature):
         The banks with an open row.
     act_ready, pre_ready, rd_ready, wr_ready : In(one bit a bank)
         Timing allows the command to that bank.
+
+    With dual row buffers also:
+
+    shared_row : In(16), barred : In(1), overdue : Out(1)
+        The row that PIM has open or is about to open; it must not be opened here. The oldest request is old, and
+        wants it.
+    marked : Out(1), flush : In(1)
+        Writes that were here at a macro's start still are; they go first, and nothing comes in.
     """
 
-    def __init__(self, banks: int):
+    def __init__(self, banks: int, dual: bool):
+        sharing = {
+            "shared_row": In(16),
+            "barred": In(1),
+            "overdue": Out(1),
+            "marked": Out(1),
+            "flush": In(1),
+        }
         super().__init__(
             {
+                **(sharing if dual else {}),
                 "op": Out(5),
                 "bank": Out(4),
                 "row": Out(16),
@@ -97,6 +113,8 @@ class NormalTraffic(wiring.Component):
         Store the data of a write, of a read with a flipped bit.
     bad_write, bad_read : Out(1)
         The data of a write that leaves, or the data that ``reads`` shows, are not what was stored.
+    mark : In(1)
+        With dual row buffers: a macro starts.
     proposal : Out(ProposalSignature)
     """
 
@@ -104,6 +122,7 @@ class NormalTraffic(wiring.Component):
         self._config = config
         super().__init__(
             {
+                **({"mark": In(1)} if config.dual_row_buffer else {}),
                 "requests": In(stream.Signature(Request)),
                 "reads": Out(stream.Signature(256)),
                 "rvalid": In(1),
@@ -114,7 +133,7 @@ class NormalTraffic(wiring.Component):
                 "flip_read": In(1),
                 "bad_write": Out(1),
                 "bad_read": Out(1),
-                "proposal": Out(ProposalSignature(config.geometry.banks)),
+                "proposal": Out(ProposalSignature(config.geometry.banks, config.dual_row_buffer)),
             }
         )
 
@@ -199,6 +218,16 @@ class NormalTraffic(wiring.Component):
             ]
         with m.Elif(moves):
             m.d.sync += arriving.eq(0)
+        if self._config.dual_row_buffer:
+            early = Signal()  # the header was here at a macro's start
+            m.d.sync += early.eq(Mux(taken, self.mark, early | self.mark) & ~(moves & ~taken))
+            m.d.comb += [
+                queue.mark.eq(self.mark),
+                queue.early.eq(early),
+                queue.shared_row.eq(proposal.shared_row),
+                proposal.marked.eq(queue.marked.any() | (arriving & header.write & early)),
+                proposal.overdue.eq(queue.old & queue.shared[0] & queue.valid[0]),
+            ]
 
     def _direction(self, m, queue, able):
         """Whether writes go, not reads; a cycle late."""
@@ -216,6 +245,9 @@ class NormalTraffic(wiring.Component):
         ]
         with m.If(queue.old):
             m.d.sync += writing.eq(queue.write[0])
+        if self._config.dual_row_buffer:
+            with m.Elif(self.proposal.flush):
+                m.d.sync += writing.eq((able & queue.marked).any())
         with m.Elif(writing):
             m.d.sync += writing.eq(writes & ~(few & reads))
         with m.Else():
@@ -271,7 +303,10 @@ class NormalTraffic(wiring.Component):
             row.eq((opened & proposal.pre_ready & (~wanted | urgent)) | (~opened & proposal.act_ready)),
             column.eq(opened & ~urgent & Mux(writing, proposal.wr_ready, proposal.rd_ready)),
         ]
-        rows = vector("rows", served & of_banks("row_of", row) & ~queue.hit)
+        misses = ~queue.hit
+        if self._config.dual_row_buffer:
+            misses = misses & ~(queue.shared & proposal.barred.replicate(ENTRIES))
+        rows = vector("rows", served & of_banks("row_of", row) & misses)
         columns = vector("columns", current & of_banks("column_of", column) & queue.hit)
         row_place, column_place = vector("row_place", first(rows)), vector("column_place", first(columns))
         row_bank, column_bank = Signal(geometry.bank_bits), Signal(geometry.bank_bits)

@@ -15,7 +15,7 @@ from amaranth.lib.wiring import In, Out
 from pim_model.spec.config import Config
 from pim_model.spec.micro import MicroOp
 
-__all__ = ["AGE", "ENTRIES", "SLOT_BITS", "Header", "RequestQueue", "first", "pick"]
+__all__ = ["AGE", "ENTRIES", "SLOT_BITS", "Header", "RequestQueue", "first", "numbers", "pick"]
 
 ENTRIES = 32
 """Places of the queue, for reads and writes together."""
@@ -31,7 +31,7 @@ SLOT_BITS = 6
 """A slot names where an access has its data: of a write in the write memory, of a read in the reorder buffer."""
 
 _CLOSERS = (MicroOp.PREA, MicroOp.ACTAB, MicroOp.ACTAF)
-"""After these no entry's row is open for normal traffic."""
+"""After these no entry's row is open for normal traffic. With dual row buffers activations of PIM close nothing."""
 
 
 def first(places):
@@ -42,6 +42,14 @@ def first(places):
 def pick(bits, place):
     """The number whose bits are the vectors ``bits``, at the one place of ``place``; zero at none."""
     return Cat((bit & place).any() for bit in bits)
+
+
+def numbers(count):
+    """The numbers of ``count`` places, by bits, for :func:`pick`."""
+    return [
+        sum(1 << place for place in range(count) if place >> bit & 1)
+        for bit in range((count - 1).bit_length())
+    ]
 
 
 def _below(places):
@@ -81,13 +89,29 @@ class RequestQueue(wiring.Component):
         after its ACT at the latest; until a cycle after the PRE.
     old : Out(1)
         The entry in place 0 has waited long enough.
+
+    With dual row buffers also:
+
+    mark : In(1), early : In(1)
+        Mark all writes that are here; mark the write that comes in.
+    marked : Out(one bit a place)
+    shared_row : In(16), shared : Out(one bit a place)
+        A row; the entries that want it.
     """
 
     def __init__(self, config: Config):
         self._config = config
         geometry = config.geometry
+        dual = {
+            "mark": In(1),
+            "early": In(1),
+            "marked": Out(ENTRIES),
+            "shared_row": In(16),
+            "shared": Out(ENTRIES),
+        }
         super().__init__(
             {
+                **(dual if config.dual_row_buffer else {}),
                 "push": In(1),
                 "header": In(Header),
                 "row_hit": In(1),
@@ -129,6 +153,8 @@ class RequestQueue(wiring.Component):
                 ]
             return vector(name, ~different[0])
 
+        dual = self._config.dual_row_buffer
+        closers = (MicroOp.PREA,) if dual else _CLOSERS
         # The command of the cycle before; what it changes stands in the vectors from the next cycle on.
         op, bank, row, column = Signal(5), Signal(4), Signal(16), Signal(6)
         m.d.sync += [op.eq(self.op), bank.eq(self.bank), row.eq(self.row), column.eq(self.column)]
@@ -136,7 +162,7 @@ class RequestQueue(wiring.Component):
         opened = vector("opened", equal("same_row", self.rows, row) & (op == MicroOp.ACT).replicate(ENTRIES))
         closed = vector(
             "closed",
-            (same_bank & (op == MicroOp.PRE).replicate(ENTRIES)) | op.matches(*_CLOSERS).replicate(ENTRIES),
+            (same_bank & (op == MicroOp.PRE).replicate(ENTRIES)) | op.matches(*closers).replicate(ENTRIES),
         )
         hit = vector("hit_now", (self.hit & ~closed) | (opened & same_bank & self.valid))
 
@@ -185,6 +211,12 @@ class RequestQueue(wiring.Component):
         def moved(now):
             return (now & stay) | ((now >> 1) & ~stay)
 
+        kept = []  # what more to keep of each entry
+        if dual:
+            m.d.comb += self.shared.eq(equal("shared_rows", self.rows, self.shared_row))
+            now = Mux(self.mark, self.valid & self.write, self.marked)
+            kept.append((self.marked, now, header.write & (self.mark | self.early)))
+
         left = vector("left", moved(self.valid))
         place = vector("place", (left << 1 | 1) & ~left & enters.replicate(ENTRIES))
         m.d.sync += self.valid.eq(left | place)
@@ -194,6 +226,7 @@ class RequestQueue(wiring.Component):
             (newest, newest & ~(same & overwritten), header.write),
             (seen, Mux(boundary, self.valid, seen), Const(0)),
             (old, Mux(boundary, old | seen, old), Const(0)),
+            *kept,
         ):
             m.d.sync += signal.eq(moved(now) | (place & bit.replicate(ENTRIES)))
         # What an access keeps only moves. Said as a condition, which a simulator skips.

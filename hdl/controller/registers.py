@@ -58,12 +58,16 @@ class RegisterStream(wiring.Component):
         There is a head run, and nothing that it needs of the register stream is missing.
     finished : Out(1)
         The last step of a macro has been issued and none of the next has come.
+    loads_wait : In(1), bias_waits : Out(1), result_waits : Out(1)
+        With dual row buffers: no WRGB now; what the next step is, if it is ``pending``.
     """
 
     def __init__(self, config: Config):
         self._config = config
+        dual = {"loads_wait": In(1), "bias_waits": Out(1), "result_waits": Out(1)}
         super().__init__(
             {
+                **(dual if config.dual_row_buffer else {}),
                 "steps": In(stream.Signature(RegisterStep)),
                 "enable": In(1),
                 "result_space": In(1),
@@ -126,6 +130,8 @@ class RegisterStream(wiring.Component):
             for kind, op in _OPS.items():
                 with m.Case(kind):
                     space = self.result_space if op in (MicroOp.RDMAC, MicroOp.RDAF) else 1
+                    if op is MicroOp.WRGB and self._config.dual_row_buffer:
+                        space = ~self.loads_wait
                     m.d.comb += in_time.eq(getattr(self, f"{op.name.lower()}_ready") & space)
         with m.If(self.pending & self.enable & in_time):
             m.d.comb += self.steps.ready.eq(1)
@@ -138,6 +144,14 @@ class RegisterStream(wiring.Component):
             self.accumulators.eq(step.accumulators),
             self.data.eq(step.data),
         ]
+
+        if self._config.dual_row_buffer:
+            m.d.comb += [
+                self.bias_waits.eq(self.pending & (step.kind == RegisterKind.WRBIAS)),
+                self.result_waits.eq(
+                    self.pending & ((step.kind == RegisterKind.RDMAC) | (step.kind == RegisterKind.RDAF))
+                ),
+            ]
 
         # --- what has been done
         written = Signal()

@@ -9,13 +9,18 @@ from pim_model.spec.timing import Timing
 
 from .queue import SLOT_BITS
 
-__all__ = ["ReorderBuffer"]
+__all__ = ["ReorderBuffer", "round_trip"]
 
 _PLACES = 1 << SLOT_BITS
 """Reads that are accepted and not answered."""
 
 _FORWARDED = 4
 """Words of queued writes that wait for their turn."""
+
+
+def round_trip(timing: Timing) -> int:
+    """Reads that may be on their way: one a cycle, for the device's latency and a register in either direction."""
+    return max(1, timing.cycles("RL + BL")) + 4
 
 
 class ReorderBuffer(wiring.Component):
@@ -67,8 +72,7 @@ class ReorderBuffer(wiring.Component):
         m = Module()
         m.submodules.memory = words = memory.Memory(shape=257, depth=_PLACES, init=[])
         write, read = words.write_port(), words.read_port(domain="comb")
-        # One RD a cycle, for the device's latency and a register in either direction.
-        m.submodules.flight = flight = StreamFifo(SLOT_BITS, max(1, self._timing.cycles("RL + BL")) + 4)
+        m.submodules.flight = flight = StreamFifo(SLOT_BITS, round_trip(self._timing))
         m.submodules.bypass = bypass = ProtectedFifo(256, _FORWARDED)
 
         head, tail = Signal(SLOT_BITS), Signal(SLOT_BITS)

@@ -6,6 +6,9 @@ closed, and no normal command gets between its commands.
 Refresh: under normal traffic when it is forced and when the channel is at rest, then ahead of time too; with the
 per-bank policy also of a bank that no request waits for. In a macro as soon as one is owed and all banks are or can be
 closed: at a row boundary of a MATVEC, between two items of a program.
+
+With dual row buffers a MATVEC lends normal traffic what it does not use itself (``sharing.py``), and rows of both may
+be open. Programs have the channel alone.
 """
 
 from amaranth import Module, Mux, ResetInserter, Signal
@@ -23,6 +26,7 @@ from .normal import ProposalSignature
 from .program import COLUMN_OPS, ProgramStream
 from .refresh import RefreshTimer
 from .registers import RegisterStream
+from .sharing import Sharing
 
 __all__ = ["REST", "Scheduler"]
 
@@ -58,13 +62,24 @@ class Scheduler(wiring.Component):
         A RD in this cycle belongs to a program: its data is a result.
     quiet : Out(1)
         Normal traffic has the channel.
+
+    With dual row buffers also:
+
+    exclusive : In(1)
+        The macro that has or wants the channel is a program, or belongs to one.
+    started : In(1), level : In(3)
+        A MATVEC starts; tiles queued.
+    flush : Out(1)
+        It waits for writes that were accepted before; no request may come in.
     """
 
     def __init__(self, config: Config):
         self._config = config
+        dual = {"exclusive": In(1), "started": In(1), "level": In(3), "flush": Out(1)}
         super().__init__(
             {
-                "normal": In(ProposalSignature(config.geometry.banks)),
+                **(dual if config.dual_row_buffer else {}),
+                "normal": In(ProposalSignature(config.geometry.banks, config.dual_row_buffer)),
                 "tiles": In(stream.Signature(Tile)),
                 "steps": In(stream.Signature(RegisterStep)),
                 "ops": In(stream.Signature(ChannelOp)),
@@ -107,6 +122,13 @@ class Scheduler(wiring.Component):
         #: The macro is over. The next one may want the channel before this one's last row is closed, but what was
         #: accepted from the host in between goes first.
         over = Signal()
+        dual = self._config.dual_row_buffer
+        #: Slot 0 as the FSM below wants it; what it leaves free while it lends goes to normal traffic.
+        op0 = Signal(5) if dual else self.op0
+        lends = Signal()
+        register_data = in_pim
+        if dual:
+            register_data = in_pim & ~(normal.granted & (normal.op == MicroOp.WR))
         connect(m, flipped(self.steps), registers.steps)
         connect(m, flipped(self.ops), program.ops)
         m.d.comb += [
@@ -148,8 +170,8 @@ class Scheduler(wiring.Component):
             self.column1.eq(registers.column),
             self.mode0.eq(Mux(tile.accumulators, Mode.SET1, 0)),
             self.mode1.eq(Mux(registers.accumulators, Mode.SET1, 0)),
-            self.wdata.eq(Mux(in_program, self.ops.p.data, Mux(in_pim, registers.data, normal.data))),
-            self.wmask.eq(Mux(in_pim, -1, normal.mask)),
+            self.wdata.eq(Mux(in_program, self.ops.p.data, Mux(register_data, registers.data, normal.data))),
+            self.wmask.eq(Mux(register_data, -1, normal.mask)),
         ]
         for op in (MicroOp.WRGB, MicroOp.WRBIAS, MicroOp.RDMAC, MicroOp.RDAF):
             name = f"{op.name.lower()}_ready"
@@ -186,6 +208,11 @@ class Scheduler(wiring.Component):
             # A bank that is forced gets no more column commands, so that it can be closed.
             ready[MicroOp.RD] &= ~refresh.forced
             ready[MicroOp.WR] &= ~refresh.forced
+        if dual:
+            m.submodules.sharing = sharing = ResetInserter(self.abort)(Sharing(self._config))
+            for op, free in ((MicroOp.RD, sharing.rd_free), (MicroOp.WR, sharing.wr_free)):
+                ready[op] &= ~sharing.held & (free | ~in_pim).replicate(banks)
+            m.d.comb += sharing.pre_ready.eq(ready[MicroOp.PRE])
         for op, allowed in ready.items():
             m.d.comb += getattr(normal, f"{op.name.lower()}_ready").eq(allowed)
 
@@ -197,7 +224,7 @@ class Scheduler(wiring.Component):
             ready = Signal(name=f"issue_{op.name.lower()}")
             m.d.comb += ready.eq(getattr(gates, f"{op.name.lower()}_ready") & when)
             with m.If(ready):
-                m.d.comb += self.op0.eq(op)
+                m.d.comb += op0.eq(op)
             return ready
 
         def close():
@@ -210,6 +237,11 @@ class Scheduler(wiring.Component):
             with m.Elif(bank.any_open):
                 issue(MicroOp.PREA)
             return ~in_mode & ~bank.any_open
+
+        def lend():
+            """What this state leaves of slot 0 is for normal traffic."""
+            if dual:
+                m.d.comb += lends.eq(1)
 
         def next_run():
             """The head run's last command but PREA is issued: go on with the next run on the same row, or close it."""
@@ -230,7 +262,7 @@ class Scheduler(wiring.Component):
             m.d.sync += over.eq(1)
 
         m.d.comb += self.program_read.eq(in_program & (self.op0 == MicroOp.RD))
-        with m.FSM(name="scheduler"):
+        with m.FSM(name="scheduler") as fsm:
             with m.State("NORMAL"):
                 m.d.comb += self.quiet.eq(1)
                 m.d.comb += [self.bank0.eq(normal.bank), self.row0.eq(normal.row)]
@@ -238,7 +270,7 @@ class Scheduler(wiring.Component):
                 if per_bank:
                     refreshing = bank_refresh.op != MicroOp.NOP
                     with m.If(refreshing):
-                        m.d.comb += [self.op0.eq(bank_refresh.op), self.bank0.eq(bank_refresh.bank)]
+                        m.d.comb += [op0.eq(bank_refresh.op), self.bank0.eq(bank_refresh.bank)]
                 else:
                     refreshing = refresh.forced | (rest & refresh.spare)
                     with m.If(refreshing):
@@ -246,12 +278,18 @@ class Scheduler(wiring.Component):
                             issue(MicroOp.REFAB)
                 with m.If(~refreshing):
                     with m.If(~normal.idle):
-                        m.d.comb += [normal.granted.eq(1), self.op0.eq(normal.op)]
+                        m.d.comb += [normal.granted.eq(1), op0.eq(normal.op)]
                     with m.Elif(self.pim_request & ~self.abort):
                         m.next = "CLOSE FOR PIM"
+                    if dual:
+                        with m.If(self.pim_request & ~self.exclusive & ~self.abort):
+                            m.next = "CLOSE FOR PIM"
 
             with m.State("CLOSE FOR PIM"):
-                with m.If(~bank.any_open):
+                closed = ~bank.any_open
+                if dual:  # a MATVEC leaves normal rows open
+                    closed = closed | ~self.exclusive
+                with m.If(closed):
                     m.next = "BOUNDARY"
                 with m.Else():
                     with m.If(issue(MicroOp.PREA)):
@@ -268,18 +306,37 @@ class Scheduler(wiring.Component):
                 with m.Elif(over | ~self.pim_request):
                     m.next = "NORMAL"
                 with m.Elif(due):
-                    issue(MicroOp.REFAB)
+                    if dual:
+                        with m.If(close()):
+                            issue(MicroOp.REFAB)
+                    else:
+                        issue(MicroOp.REFAB)
                 with m.Elif((registers.tile_ready | timing.direct) & self.tiles.valid):
+                    free = 1
+                    if dual:
+                        lend()
+                        free = sharing.ready
+                        with m.If(sharing.close):
+                            m.d.comb += [op0.eq(MicroOp.PRE), self.bank0.eq(sharing.bank)]
                     with m.If(tile.table):
-                        with m.If(issue(MicroOp.ACTAF)):
+                        with m.If(issue(MicroOp.ACTAF, when=free)):
                             m.next = "ACTIVATE"
                     with m.Else():
-                        with m.If(issue(MicroOp.ACTAB)):
+                        with m.If(issue(MicroOp.ACTAB, when=free)):
                             m.next = "MULTIPLY"
                 with m.Elif(registers.pending & (not timing.direct)):
                     issue(MicroOp.TMOD_IN)
                 with m.Elif(self.ops.valid):
-                    m.next = "PROGRAM"
+                    if dual:  # after a MATVEC of the same program: what came before goes first
+                        with m.If(~normal.idle):
+                            lend()
+                        with m.Else():
+                            with m.If(close()):
+                                m.next = "PROGRAM"
+                    else:
+                        m.next = "PROGRAM"
+                with m.Else():
+                    lend()
 
             with m.State("PROGRAM"):
                 m.d.comb += [in_pim.eq(1), in_program.eq(1)]
@@ -338,6 +395,7 @@ class Scheduler(wiring.Component):
 
             with m.State("MULTIPLY"):
                 m.d.comb += [in_pim.eq(1), self.column0.eq(mac_index)]
+                lend()
                 with m.If(self.abort):
                     m.next = "ABORT"
                 with m.Else():
@@ -350,6 +408,7 @@ class Scheduler(wiring.Component):
 
             with m.State("ACTIVATE"):
                 m.d.comb += in_pim.eq(1)
+                lend()
                 with m.If(self.abort):
                     m.next = "ABORT"
                 with m.Else():
@@ -358,7 +417,8 @@ class Scheduler(wiring.Component):
 
             with m.State("CLOSE ROW"):
                 m.d.comb += in_pim.eq(1)
-                with m.If(issue(MicroOp.PREA)):
+                lend()
+                with m.If(issue(self._config.row_closer)):
                     m.d.comb += self.tiles.ready.eq(1)
                     m.next = "BOUNDARY"
 
@@ -366,4 +426,42 @@ class Scheduler(wiring.Component):
                 m.d.sync += mac_index.eq(0)
                 with m.If(close() & ~self.results_pending):
                     m.next = "NORMAL"
+        if dual:
+            with m.If(lends & (op0 == MicroOp.NOP)):
+                m.d.comb += [normal.granted.eq(1), self.op0.eq(normal.op)]
+                m.d.comb += [self.bank0.eq(normal.bank), self.row0.eq(normal.row)]
+                m.d.comb += self.column0.eq(normal.column)
+            with m.Else():
+                m.d.comb += self.op0.eq(op0)
+            self._share(m, sharing, bank, registers, op0, fsm)
         return m
+
+    def _share(self, m, sharing, bank, registers, op0, fsm):
+        """Connect what normal traffic and row stream ask of each other."""
+        normal = self.normal
+        multiply, activate = fsm.ongoing("MULTIPLY"), fsm.ongoing("ACTIVATE")
+        m.d.comb += [
+            sharing.started.eq(self.started),
+            sharing.level.eq(self.level),
+            sharing.tile.eq(self.tiles.p),
+            sharing.tile_valid.eq(self.tiles.valid),
+            sharing.tile_taken.eq(self.tiles.ready),
+            sharing.boundary.eq(fsm.ongoing("BOUNDARY")),
+            sharing.multiply.eq(multiply),
+            sharing.activate.eq(activate),
+            sharing.opened.eq(multiply | activate | fsm.ongoing("CLOSE ROW")),
+            sharing.opens.eq(op0.matches(MicroOp.ACTAB, MicroOp.ACTAF)),
+            sharing.op1.eq(self.op1),
+            sharing.bias_waits.eq(registers.bias_waits),
+            sharing.result_waits.eq(registers.result_waits),
+            sharing.waiting.eq(normal.busy.any()),
+            sharing.marked.eq(normal.marked),
+            sharing.overdue.eq(normal.overdue),
+            sharing.holds.eq(bank.holds),
+            bank.shared_row.eq(sharing.row),
+            normal.shared_row.eq(sharing.row),
+            normal.barred.eq(sharing.barred),
+            normal.flush.eq(sharing.flush),
+            registers.loads_wait.eq(sharing.loads_wait),
+            self.flush.eq(sharing.flush),
+        ]

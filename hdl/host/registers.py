@@ -13,7 +13,7 @@ from pim_model.spec.config import Config
 from pim_model.spec.errors import ErrorSource
 from pim_model.spec.macro import MACRO_WORDS
 from pim_model.spec.micro import MicroOp
-from pim_model.spec.registers import Control, Event, Reg
+from pim_model.spec.registers import Control, Event, Feature, Reg
 from pim_model.spec.timing import TIMINGS
 
 from .axi import Axi4LiteSignature
@@ -181,6 +181,7 @@ class RegisterFile(wiring.Component):
             Reg.ROW_BYTES: geometry.row_bytes,
             Reg.BUFFER_BYTES: config.buffer_bytes,
             Reg.TIMING: TIMINGS.index(config.timing_name) | config.refresh << 8,
+            Reg.FEATURES: config.dual_row_buffer * Feature.DUAL_ROW_BUFFER,
             Reg.QUEUE_DEPTH: config.macro_queue | config.completion_queue << 16,
             Reg.CONTROL: self.refresh * Control.REFRESH | self.aborting << 1,
             Reg.STATUS: status,

@@ -33,7 +33,8 @@ class Pcu(wiring.Component):
     Instructions run after all before them; a program's instructions follow each other without a gap.
 
     Between two macros the one that is older goes first: normal traffic that has waited since before the next macro was
-    pushed has the channels for :data:`TURN` cycles or until none waits; otherwise the next macro keeps them.
+    pushed has the channels for :data:`TURN` cycles or until none waits; otherwise the next macro keeps them. With dual
+    row buffers that is so before programs; MATVECs share the channels.
 
     A reset of the whole unit (``ResetInserter``) drops all macros and completions and keeps the buffer's content; the
     controllers have to be aborted with it.
@@ -61,6 +62,8 @@ class Pcu(wiring.Component):
         Normal requests wait for their channels; the cycle since when.
     pim_request : Out(1)
         A macro wants the channels, or has them.
+    exclusive : Out(1), started : Out(1)
+        With dual row buffers: that macro is, or belongs to, a program; a MATVEC starts.
     tiles, steps, ops : Out(stream), results : In(stream), idle : In(1), for each channel
         To and from the controllers.
     host_read, host_address, host_data, host_bad, host_write, host_write_data, host_write_mask, host_write_ready
@@ -72,6 +75,7 @@ class Pcu(wiring.Component):
         channels = config.geometry.channels
         super().__init__(
             {
+                **({"exclusive": Out(1), "started": Out(1)} if config.dual_row_buffer else {}),
                 "macros": In(stream.Signature(MacroEntry)),
                 "completions": Out(stream.Signature(Completion)),
                 "space": Out(range(config.macro_queue + 1)),
@@ -145,6 +149,10 @@ class Pcu(wiring.Component):
         with m.Elif(turn != TURN):
             m.d.sync += turn.eq(turn + 1)
         mine = granted | ~self.traffic | ~older | (turn == TURN)
+        if config.dual_row_buffer:
+            m.d.comb += [self.exclusive.eq(granted | ending), self.started.eq(start)]
+            # A MATVEC that shares the channels takes nobody's turn.
+            mine = mine | (~next_.instruction & next_.last)
         # MATVECs leave completions when their results are in, so places are kept for those that run.
         room = completions.level + collector.awaited < config.completion_queue
         begins = offered & (next_.status == Status.OK) & mine & room & ~unrolling & ~start & ~ending

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from host_runtime.bench import layers, speed
+from host_runtime.bench import layers, sharing, speed
 from host_runtime.cli.options import json_option
 from host_runtime.cli.output import Output, quantity
 from host_runtime.errors import TransportError
@@ -16,7 +16,7 @@ from pim_model.spec.config import config
 
 __all__ = ["bench"]
 
-PARTS = ("kernels", "rtl", "cocotb", "token", "layers")
+PARTS = ("kernels", "rtl", "cocotb", "token", "layers", "sharing")
 
 
 def _finite(_ctx: click.Context, _option: click.Parameter, value: float) -> float:
@@ -50,6 +50,7 @@ def bench(parts: tuple[str, ...], seconds: float, json_path: str | None) -> int:
     cocotb   the same RTL under cocotb
     kernels  golden arithmetic beside numpy's FP32 product of the same shape
     layers   cycles, bandwidth and excess over the timing rules of a block's products, for each size of GPT-2
+    sharing  a product beside DMA, with one row buffer a bank and with two (builds a second simulation)
     token    one token of GPT-2 base (12 blocks of 768, vocabulary 50257, random weights) through the RTL
 
     \b
@@ -66,6 +67,7 @@ def bench(parts: tuple[str, ...], seconds: float, json_path: str | None) -> int:
             "cocotb": cocotb_rate,
             "token": lambda: speed.token_time(progress),
             "layers": lambda: layers.layer_rates(progress),
+            "sharing": lambda: sharing.sharing_rates(progress),
         }
         for part in PARTS:
             if part in chosen:
@@ -122,7 +124,7 @@ def _text(name: str, value: Any) -> str:
         return quantity(value, "MAC/s")
     if name.endswith("cycles_per_second"):
         return quantity(value, "cycles/s")
-    if name == "bytes_per_second":
+    if name.endswith("bytes_per_second"):
         return quantity(value, "B/s")
     return (
         f"{value:.3g}"

@@ -36,6 +36,7 @@ def info(config_name: str, timing_name: str, json_path: str | None) -> None:
         "config": config_name,
         "geometry": _geometry(shape),
         "refresh": shape.refresh.name,
+        "dual_row_buffer": shape.dual_row_buffer,
         "timing": _timing(shape),
         "registers": [
             {"name": r.reg.name, "offset": int(r.reg), "access": r.access.name, "text": r.text}
@@ -87,7 +88,8 @@ def _timing(shape: Config) -> dict[str, Any]:
                 "cycles": timed.cycles,
                 "source": timed.rule.source,
             }
-            for timed in timing.rules
+            # With dual row buffers a rule may stand there for each.
+            for timed in {timed.index: timed for timed in timing.rules}.values()
         ],
     }
 
@@ -116,6 +118,7 @@ def _show(output: Output, shape: Config, result: dict[str, Any]) -> None:
             "queues": f"{shape.macro_queue} macros, {shape.completion_queue} completions",
             "refresh": f"{result['refresh']}, every bank each {timing.refresh_interval} cycles, "
             f"up to {POSTPONED} postponed or pulled in",
+            "row buffers a bank": "one for normal traffic, one for PIM" if shape.dual_row_buffer else "one",
             "register map": f"version {result['abi']}",
         },
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from .geometry import COLUMN_BYTES, Geometry
+from .micro import MicroOp
 from .timing import TIMINGS, Timing, timing
 
 
@@ -38,6 +39,9 @@ class Config:
         Completions held until the host takes them; 2 to 64.
     refresh : RefreshPolicy
         What the controllers refresh under normal traffic.
+    dual_row_buffer : bool
+        Each bank has a row buffer for normal traffic and one for PIM, and both work at once. Only with registers
+        reached directly, since register mode wants all rows closed, and with refreshes of all banks.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Config:
     macro_queue: int = 8
     completion_queue: int = 8
     refresh: RefreshPolicy = RefreshPolicy.ALL_BANK
+    dual_row_buffer: bool = False
 
     def __post_init__(self) -> None:
         if self.timing_name not in TIMINGS:
@@ -57,11 +62,23 @@ class Config:
         for field in ("macro_queue", "completion_queue"):
             if not 2 <= getattr(self, field) <= 64:
                 raise ValueError(f"{field} must be from 2 to 64, not {getattr(self, field)!r}")
+        if self.dual_row_buffer:
+            if not self.timing.direct:
+                raise ValueError(
+                    f"timing must reach registers directly with dual row buffers, not {self.timing_name!r}"
+                )
+            if self.refresh is not RefreshPolicy.ALL_BANK:
+                raise ValueError(f"refresh must be ALL_BANK with dual row buffers, not {self.refresh.name}")
 
     @property
     def timing(self) -> Timing:
         """The resolved timing preset."""
-        return timing(self.timing_name)
+        return timing(self.timing_name, dual=self.dual_row_buffer)
+
+    @property
+    def row_closer(self) -> MicroOp:
+        """What closes the rows of a MATVEC."""
+        return MicroOp.PREP if self.dual_row_buffer else MicroOp.PREA
 
     @property
     def buffer_words(self) -> int:
@@ -97,6 +114,8 @@ CONFIGS: dict[str, Config] = {
         _TINY,
         replace(_IANUS, name="ianus_refpb", refresh=RefreshPolicy.PER_BANK),
         replace(_TINY, name="tiny_refpb", refresh=RefreshPolicy.PER_BANK),
+        replace(_IANUS, name="ianus_dual", dual_row_buffer=True),
+        replace(_TINY, name="tiny_dual", dual_row_buffer=True),
     )
 }
 

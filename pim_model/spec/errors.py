@@ -125,3 +125,6 @@ class Violation(IntEnum):
     """A register command in slot 0 together with one in slot 1, or two data writes in one cycle."""
     OPERAND = 75
     """An opcode or operand that the device does not have."""
+    SHARED_ROW = 76
+    """Dual row buffers: a row is opened in one buffer of a bank while the other holds it. What is written in one would
+    not be seen in the other."""

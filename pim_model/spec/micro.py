@@ -61,6 +61,8 @@ class MicroOp(IntEnum):
     """Copy one column from the global buffer to a bank."""
     WRBK = 24
     """Write the same 32 bytes to all banks."""
+    PREP = 25
+    """Close the PIM row buffers of all banks. Only in a device with dual row buffers."""
 
 
 ALL_BANKS = frozenset(
@@ -68,6 +70,7 @@ ALL_BANKS = frozenset(
         MicroOp.ACTAB,
         MicroOp.ACTAF,
         MicroOp.PREA,
+        MicroOp.PREP,
         MicroOp.REFAB,
         MicroOp.MACAB,
         MicroOp.AF,

@@ -44,6 +44,7 @@ class Reg(IntEnum):
     BUFFER_BYTES = 0x020
     TIMING = 0x024
     QUEUE_DEPTH = 0x028
+    FEATURES = 0x02C
     CONTROL = 0x040
     STATUS = 0x044
     IRQ_ENABLE = 0x048
@@ -62,6 +63,13 @@ class Reg(IntEnum):
     ERROR_INFO = 0x100
     COMMANDS = 0x1000
     EVENTS = 0x3000
+
+
+class Feature(IntFlag):
+    """Bits of ``FEATURES``: what a device may have or lack."""
+
+    DUAL_ROW_BUFFER = 1
+    """Normal traffic is served while MATVECs run, see ``Config.dual_row_buffer``."""
 
 
 class Control(IntFlag):
@@ -115,9 +123,9 @@ class Event(IntEnum):
     ROW_MISS = 1
     """Its row was opened for it in a closed bank."""
     ROW_CONFLICT = 2
-    """Another row was closed for it before."""
+    """Another row was closed for it before; with dual row buffers, or for a MATVEC that wanted that row."""
     PIM_CYCLES = 3
-    """A macro has the channel, or it is being cleared for one."""
+    """A macro has the channel, or it is being cleared for one; with dual row buffers normal traffic may share it."""
     REFRESH_CYCLES = 4
     """An all-bank refresh runs (tRFCab), whoever has the channel."""
     BUSY_CYCLES = 5
@@ -151,6 +159,7 @@ REGISTERS: tuple[Register, ...] = (
         Reg.TIMING, Access.RO, "number of the timing preset in bits 7-0, of the refresh policy in bits 15-8"
     ),
     Register(Reg.QUEUE_DEPTH, Access.RO, "macro queue in bits 15-0, completion queue in bits 31-16"),
+    Register(Reg.FEATURES, Access.RO, "dual row buffers in bit 0"),
     Register(Reg.CONTROL, Access.RW, "refresh enable, soft reset"),
     Register(Reg.STATUS, Access.RO, "busy, completion waiting, violation seen, overflow"),
     Register(Reg.IRQ_ENABLE, Access.RW, "interrupt enables"),

@@ -13,6 +13,7 @@ from enum import Enum
 from functools import cache, cached_property
 
 from .micro import MicroOp
+from .row_buffers import rules_of
 from .timing_rules import RULES, Rule, Scope
 
 
@@ -66,6 +67,8 @@ class Timing:
     ck_per_cycle: int
     params: dict[str, Param]
     rules: tuple[TimedRule, ...]
+    """In the order of :data:`~pim_model.spec.timing_rules.RULES`. With dual row buffers a rule may stand here twice,
+    once for each buffer (``row_buffers.py``)."""
 
     def clocks(self, expression: str) -> int:
         """Value of an expression over the parameters, in CK, not below zero."""
@@ -254,14 +257,17 @@ TIMINGS: tuple[str, ...] = tuple(_PRESETS)
 
 
 @cache
-def timing(name: str, tck_ns: float = 0.5) -> Timing:
-    """Resolve preset ``name``; ``ValueError`` lists the names there are."""
+def timing(name: str, tck_ns: float = 0.5, *, dual: bool = False) -> Timing:
+    """Resolve preset ``name``, with ``dual`` for a device with dual row buffers.
+
+    ``ValueError`` lists the names there are.
+    """
     if name not in _PRESETS:
         raise ValueError(f"timing must be one of {', '.join(TIMINGS)}, not {name!r}")
     description, access, ck_per_cycle, params = _PRESETS[name]
     values = {key: p.clocks(tck_ns) for key, p in params.items()}
     timed = []
-    for index, rule in enumerate(RULES):
+    for index, rule in rules_of(RULES, dual):
         clocks = max(0, _evaluate(rule.expression, values))
         timed.append(TimedRule(rule, index, clocks, -(-clocks // ck_per_cycle)))
     return Timing(name, description, access, tck_ns, ck_per_cycle, params, tuple(timed))

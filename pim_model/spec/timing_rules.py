@@ -7,6 +7,8 @@
 * ``CHANNEL``: the channel;
 * ``COLUMN``: a column of the global buffer.
 
+With dual row buffers a rule of scope BANK leaves commands to different buffers alone (``row_buffers.py``).
+
 Sources: P = IANUS (ASPLOS 2024), Table 1; S = arkhadem/aim_simulator, GDDR6.cpp (line); R = register-transfer code of
 a public AiM FPGA controller; D = this project's decision, with its reason. Values are in ``timing.py``.
 """
@@ -42,7 +44,7 @@ class Rule:
 
 ACTS = (Op.ACT, Op.ACT4, Op.ACTAB, Op.ACTAF)
 DATA_ACTS = (Op.ACT, Op.ACT4, Op.ACTAB)
-PRES = (Op.PRE, Op.PREA)
+PRES = (Op.PRE, Op.PREA, Op.PREP)
 REFS = (Op.REFPB, Op.REFAB)
 MACS = (Op.MACSB, Op.MAC4B, Op.MACAB)
 READS = (Op.RD, *MACS, Op.RDCP, Op.RDMAC, Op.RDAF, Op.EWMUL)
@@ -122,7 +124,13 @@ _ROWS: tuple[tuple[str, Scope, tuple[Op, ...], tuple[Op, ...], str, str], ...] =
     ("tMODRD",       C, RESULTS,                      (Op.TMOD_OUT,),                "RLREG + BL",               "D: the read's data has left before the mode changes"),
     ("tRPmod",       C, PRES,                         (Op.TMOD_IN,),                 "tPPD",                     "R: no row open; one command before"),
     ("tRFCmod",      C, REFS,                         (Op.TMOD_IN,),                 "tRFCab",                   "D: as a mode register set, a mode change waits for the refresh"),
+    # --- dual row buffers: between the two buffers, whichever the banks
+    ("tRRDpim",      C, (Op.ACT,),                    (Op.ACTAB, Op.ACTAF),          "tRRDL",                    "D: as tRRDL; both kinds of activation draw on the same charge pumps"),
+    ("tRRDmem",      C, (Op.ACTAB, Op.ACTAF),         (Op.ACT,),                     "tRRDL",                    "D: as tRRDpim"),
 )
+
+DUAL_RULES = frozenset({"tRRDpim", "tRRDmem"})
+"""Rules of devices with dual row buffers alone."""
 
 RULES: tuple[Rule, ...] = tuple(
     Rule(name, scope, frozenset(before), frozenset(after), expression, source)

@@ -22,8 +22,8 @@ class ChannelModel:
     RDAF gave, in order.
     """
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, channel: Channel, closer: Op) -> None:
+        self._channel, self._closer = channel, closer
         self._tiles: deque[Any] = deque()
         self._steps: deque[Any] = deque()
         self._written = 0  # columns of the load in the buffer
@@ -105,7 +105,7 @@ class ChannelModel:
             self._run(Micro(Op.MACAB, column=column, mode=chosen))
         self._open = bool(tile.keep)
         if not self._open:
-            self._run(Micro(Op.PREA))
+            self._run(Micro(self._closer))
         if tile.release:
             self._written, self._loaded = 0, False
         if tile.last:

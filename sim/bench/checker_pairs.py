@@ -10,6 +10,7 @@ from pim_model.checker import Checker, Finding, ProtocolError
 from pim_model.spec.config import Config
 from pim_model.spec.micro import FOUR_BANKS, ONE_BANK, REGISTER_OPS, WITH_COLUMN, WITH_ROW, Micro
 from pim_model.spec.micro import MicroOp as Op
+from pim_model.spec.row_buffers import PIM_ONLY
 from pim_model.spec.timing import TimedRule
 from pim_model.spec.timing_rules import Scope
 from sim.bench.checker_bench import QUIET, Timed, slot_of
@@ -122,12 +123,21 @@ class _Banks:
 
     def __init__(self, config: Config) -> None:
         self._direct = config.timing.direct
-        self._opened_by: list[Op | None] = [None] * config.geometry.banks
+        self._dual = config.dual_row_buffer
+        self._opened_by: list[Op | None] = [
+            None
+        ] * config.geometry.banks  # with dual row buffers: for normal traffic
+        self._pim: Op | None = None  # what opened the PIM buffers
         self._mode = False
 
     def take(self, micro: Micro) -> None:
         """A command was issued."""
         everywhere = range(len(self._opened_by))
+        if self._dual and (micro.op in PIM_ONLY or micro.op is Op.PREA):
+            opens = micro.op in WITH_ROW
+            self._pim = micro.op if opens else None if micro.op in (Op.PREP, Op.PREA) else self._pim
+            if micro.op is not Op.PREA:
+                return
         for bank in (micro.bank,) if micro.op in ONE_BANK else everywhere:
             if micro.op in WITH_ROW:
                 self._opened_by[bank] = micro.op
@@ -142,6 +152,8 @@ class _Banks:
         if op is Op.TMOD_OUT or (op in REGISTER_OPS and not self._direct):
             return [] if self._mode else [*self._close(), Micro(Op.TMOD_IN)]
         way = [Micro(Op.TMOD_OUT)] if self._mode else []
+        if self._dual and op in PIM_ONLY:
+            return [*way, *self._way_of_pim(op)]
         if op in REGISTER_OPS:  # direct: in register mode or out of it
             return []
         if op in (Op.PRE, Op.PREA):  # of something
@@ -157,5 +169,15 @@ class _Banks:
         way += [Micro(Op.PRE, bank=micro.bank)] if state is Op.ACT and op in ONE_BANK else self._close()
         return way if opener is None else [*way, _micro(opener, micro.bank)]
 
+    def _way_of_pim(self, op: Op) -> list[Micro]:
+        opener = Op.ACTAB if op is Op.PREP else _OPENER.get(op)
+        if self._pim is opener or (op is Op.PREP and self._pim):
+            return []
+        # The row of these commands is open for normal traffic.
+        way = [Micro(Op.PREA)] if any(self._opened_by) and Op.ACTAB in (op, opener) else []
+        if self._pim and not way:
+            way = [Micro(Op.PREP)]
+        return [*way, _micro(opener)] if opener else way
+
     def _close(self) -> list[Micro]:
-        return [Micro(Op.PREA)] if any(self._opened_by) else []
+        return [Micro(Op.PREA)] if any(self._opened_by) or self._pim else []

@@ -31,7 +31,6 @@ CHANNEL = 1
 
 PIM = frozenset({Op.ACTAB, Op.ACTAF, Op.MACAB, Op.AF, Op.TMOD_IN, Op.TMOD_OUT}) | REGISTER_OPS
 NORMAL = frozenset({Op.ACT, Op.RD, Op.WR, Op.PRE})
-_ROW_STREAM = frozenset({Op.ACTAB, Op.ACTAF, Op.MACAB, Op.AF, Op.PREA})
 
 
 class ControllerBench(Harness):
@@ -44,11 +43,15 @@ class ControllerBench(Harness):
         self.storage, self.reference = Storage(config.geometry), Storage(config.geometry)
         fill_memory(numbers, self.storage, self.reference)
         self.buffer: npt.NDArray[np.uint8] = fill_buffer(numbers, config)
-        self.device = AimResponder(dut, "phy__", Channel(self.storage, CHANNEL), config)
+        self.device = AimResponder(
+            dut, "phy__", Channel(self.storage, CHANNEL, dual=config.dual_row_buffer), config
+        )
         self.reads = Scoreboard("read data", lambda word: f"{word:#x}")
         self.results = Scoreboard("results", lambda word: f"{word:#x}")
         self.writes = 0
         """Writes accepted; each becomes one WR, sooner or later."""
+        self.beside = 0
+        """Normal accesses between the first and the last PIM command of macros."""
 
     async def begin(self, *, flow: bool = True) -> None:
         """Reset, connect drivers and monitors, turn refresh on. ``flow``: random back-pressure."""
@@ -58,6 +61,8 @@ class ControllerBench(Harness):
 
         await self.start()
         self.dut.refresh.value = 1
+        if self.config.dual_row_buffer:
+            self.dut.exclusive.value = self.dut.started.value = 0
         self.requests = StreamSource(self, "requests", Request, pause("requests"))
         self.tiles = StreamSource(self, "tiles", Tile, pause("tiles"))
         self.steps = StreamSource(self, "steps", RegisterStep, pause("steps"))
@@ -70,7 +75,7 @@ class ControllerBench(Harness):
 
     def _requested(self, request: Any) -> None:
         """A request was accepted: what it reads, or what it writes, is settled now."""
-        assert int(self.dut.pim_request.value) == 0, (
+        assert self.config.dual_row_buffer or int(self.dut.pim_request.value) == 0, (
             "a normal request was accepted while a macro has the channel"
         )
         address = self.config.geometry.address(request.row, CHANNEL, request.bank, request.column)
@@ -104,7 +109,11 @@ class ControllerBench(Harness):
         """Take the channel and queue the macro's streams; (first entry of the command log, results to come)."""
         lowering = Lowering(self.config, macro)
         self.dut.pim_request.value = 1
+        if self.config.dual_row_buffer:
+            self.dut.started.value = 1
         await self.edge()  # whatever was accepted up to here goes before the macro
+        if self.config.dual_row_buffer:
+            self.dut.started.value = 0
         await self.edge()
         expected = lane_results(self.config, macro, self.reference, self.buffer)[:, :, CHANNEL]
         words = [expected[lane.token, lane.group] for lanes in lowering.passes() for lane in lanes]
@@ -127,15 +136,20 @@ class ControllerBench(Harness):
         self.judge_macro(macro, self.device.log[first:])
 
     def judge_macro(self, macro: MatVec, log: list[Issued]) -> None:
-        """Both streams as lowered and in order, and no normal command between the first and last PIM command."""
+        """Both streams as lowered and in order. Without dual row buffers no normal command between the first and last
+        PIM command."""
         lowering = Lowering(self.config, macro)
-        places = [index for index, entry in enumerate(log) if entry.micro.op in PIM | {Op.PREA}]
+        row_stream = frozenset({Op.ACTAB, Op.ACTAF, Op.MACAB, Op.AF, self.config.row_closer})
+        places = [index for index, entry in enumerate(log) if entry.micro.op in PIM | row_stream]
         while log[places[0]].micro.op not in PIM:  # the precharge that made room
             del places[0]
         inside = log[places[0] : places[-1] + 1]
         strangers = [entry for entry in inside if entry.micro.op in NORMAL]
-        assert not strangers, f"{strangers[0]} inside {macro}"
-        rows = [entry.micro for entry in inside if entry.slot == 0 and entry.micro.op in _ROW_STREAM]
+        if self.config.dual_row_buffer:
+            self.beside += sum(entry.micro.op in (Op.RD, Op.WR) for entry in strangers)
+        else:
+            assert not strangers, f"{strangers[0]} inside {macro}"
+        rows = [entry.micro for entry in inside if entry.slot == 0 and entry.micro.op in row_stream]
         registers = [entry.micro for entry in inside if entry.slot == 1]
         wanted = [item.micro for item in lowering.row_stream()]
         _same("row stream", rows, wanted)

@@ -53,7 +53,12 @@ class PcuBench(Harness):
         fill_memory(numbers, self.storage)
         self.buffer: npt.NDArray[np.uint8] = fill_buffer(numbers, config)
         channels = range(config.geometry.channels)
-        self.models = [ChannelModel(Channel(self.storage, index)) for index in channels]
+        self.models = [
+            ChannelModel(
+                Channel(self.storage, index, dual=self.config.dual_row_buffer), self.config.row_closer
+            )
+            for index in channels
+        ]
         self.tiles = [Scoreboard(f"tiles of channel {index}") for index in channels]
         self.steps = [Scoreboard(f"steps of channel {index}", _show_step) for index in channels]
         self.completions = Scoreboard("completions")

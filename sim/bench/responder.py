@@ -82,7 +82,7 @@ class AimResponder:
     @property
     def open_banks(self) -> list[int]:
         """Banks with an open row."""
-        return [index for index, bank in enumerate(self.channel.banks) if bank.open_row is not None]
+        return [index for index, bank in enumerate(self.channel.banks) if bank.is_open]
 
     def last_refresh(self) -> int:
         """Cycle of the latest all-bank refresh, -1 for none."""

@@ -52,7 +52,9 @@ class TopBench(Harness):
         self.storage = Storage(config.geometry)
         fill_memory(self.numpy_rng("contents"), self.storage, self.golden.storage)
         self.channels = [
-            AimResponder(dut, f"phy__{index}__", Channel(self.storage, index), config)
+            AimResponder(
+                dut, f"phy__{index}__", Channel(self.storage, index, dual=config.dual_row_buffer), config
+            )
             for index in range(config.geometry.channels)
         ]
         self.due: deque[tuple[int, int]] = deque()

@@ -43,32 +43,42 @@ public:
     Fault execute(const Command& command, const std::uint8_t* data, std::uint32_t enables, Column& out);
 
     /// Close all banks, as at power-on; cells, buffer and registers keep their contents.
-    void reset() { close(0, spec::kBanks); }
+    void reset() {
+        for (Buffer& buffer : buffers_) buffer.row.fill(kClosed);
+    }
 
     Memory& memory() { return memory_; }
 
 private:
     static constexpr int kClosed = -1;
 
-    Fault open(unsigned first, unsigned count, unsigned row, bool table);
-    void close(unsigned first, unsigned count);
+    /// The row buffers of all banks, of one kind: what is open in them.
+    struct Buffer {
+        std::array<int, spec::kBanks> row;     // or kClosed
+        std::array<bool, spec::kBanks> table;  // opened by ACTAF
+    };
+    /// Normal traffic and PIM have a buffer each, or share the first.
+    static constexpr unsigned kBuffers = spec::kDualRowBuffer ? 2 : 1;
     using Registers = std::array<float, spec::kBanks>;
 
-    Fault accumulate(unsigned first, unsigned count, unsigned column, Registers& accumulators);
-    Fault accumulate_neighbours(unsigned first, unsigned count, unsigned column, Registers& accumulators);
+    /// The buffer of a bank that a command works on.
+    Buffer& buffer(spec::Op op, unsigned bank);
+    Fault open(spec::Op op, unsigned first, unsigned count, unsigned row);
+    void close(spec::Op op, unsigned first, unsigned count);
+    Fault accumulate(spec::Op op, unsigned first, unsigned count, unsigned column, Registers& accumulators);
+    Fault accumulate_neighbours(spec::Op op, unsigned first, unsigned count, unsigned column, Registers& accumulators);
     Fault apply_table(const Registers& accumulators);
     Fault multiply_elements(unsigned banks, unsigned column);
-    bool any_closed(unsigned first, unsigned count) const;
+    bool any_closed(spec::Op op, unsigned first, unsigned count);
     bool any_open(unsigned first, unsigned count) const;
-    const std::uint8_t* cells(unsigned bank, unsigned column) const;
-    std::uint8_t* writable_cells(unsigned bank, unsigned column);
+    const std::uint8_t* cells(spec::Op op, unsigned bank, unsigned column);
+    std::uint8_t* writable_cells(spec::Op op, unsigned bank, unsigned column);
     static void read_results(const Registers& results, Column& out);
 
     Profile profile_;
     Memory memory_;
-    std::array<int, spec::kBanks> open_;         // the open row, or kClosed
-    std::array<bool, spec::kBanks> table_{};      // opened by ACTAF
-    alignas(64) std::array<std::uint8_t, spec::kRowBytes> buffer_{};
+    std::array<Buffer, kBuffers> buffers_{};
+    alignas(64) std::array<std::uint8_t, spec::kRowBytes> global_{};
     alignas(64) std::array<Registers, spec::kSets> accumulators_{};
     Registers activations_{};
 };

@@ -41,6 +41,20 @@ def test_states(test: str, timing: str, bench: Bench) -> None:
     bench("checker", "checker_states", test, timing=timing, name=CONFIG)
 
 
+@pytest.mark.parametrize("test", ["legal_edges", "bare_edges"])
+def test_rules_of_dual_row_buffers(test: str, bench: Bench) -> None:
+    bench("checker", "checker_rules", test, name="ianus_dual")
+
+
+@pytest.mark.parametrize("test", ["forbidden_sequences", "allowed_sequences", "neighbour_edges", "operands"])
+def test_states_of_dual_row_buffers(test: str, bench: Bench) -> None:
+    bench("checker", "checker_states", test, name="ianus_dual")
+
+
+def test_random_stream_with_dual_row_buffers(bench: Bench) -> None:
+    bench("checker", "checker_stream", "random_stream", name="ianus_dual")
+
+
 def test_refresh_window_of_each_bank(bench: Bench) -> None:
     bench("checker", "checker_states", "refresh_window", name="ianus_refpb")
 

@@ -15,6 +15,11 @@ def test_controller(test: str, timing: str, bench: Bench) -> None:
     bench("controller", "controller", test, timing=timing)
 
 
+@pytest.mark.parametrize("test", ["normal_traffic", "macros_beside_traffic", "abort"])
+def test_dual_row_buffers(test: str, bench: Bench) -> None:
+    bench("controller", "controller", test, name="tiny_dual")
+
+
 @pytest.mark.parametrize("timing", ["ianus_ck", "aim_simulator"])
 @pytest.mark.parametrize(
     "test", ["write_behind_writes", "read_behind_writes", "write_behind_reads", "write_beside_reads"]

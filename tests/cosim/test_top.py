@@ -40,6 +40,13 @@ def test_turns(test: str, bench: Bench) -> None:
     bench("top", "top_turns", test)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny", "tiny_dual"])
+@pytest.mark.parametrize("test", ["macros_beside_pages", "macros_beside_conflicts"])
+def test_sharing(test: str, name: str, bench: Bench) -> None:
+    bench("top", "top_sharing", test, name=name)
+
+
 @pytest.mark.parametrize(
     "test",
     [
@@ -56,3 +63,7 @@ def test_macros(test: str, bench: Bench) -> None:
 @pytest.mark.parametrize("test", ["silent_channel", "silent_read", "long_silence_in_order"])
 def test_errors(test: str, bench: Bench) -> None:
     bench("top", "top_errors", test)
+
+
+def test_silent_channel_with_dual_row_buffers(bench: Bench) -> None:
+    bench("top", "top_errors", "silent_channel", name="tiny_dual")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from host_runtime.llm.synthetic import write_random_checkpoint
 from host_runtime.reference import golden_linear
 from pim_model.spec.registers import REGISTERS
 from pim_model.spec.timing import TIMINGS
+from pim_model.spec.timing_rules import RULES
 
 MATVEC_KEYS = {
     "rows", "cols", "batch", "backend", "config", "timing", "numerics", "mismatches", "max_ulp_vs_fp32", "violations",
@@ -214,12 +216,16 @@ def test_json_goes_to_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path)
 # ---------------------------------------------------------------------------------------------------------------- info
 
 
-@pytest.mark.parametrize("timing", TIMINGS)
-@pytest.mark.parametrize("config", ["ianus", "tiny", "tiny_refpb"])
+@pytest.mark.parametrize(
+    ("config", "timing"),
+    [*product(["ianus", "tiny", "tiny_refpb"], TIMINGS), ("tiny_dual", "ianus_ck")],
+)
 def test_info(capsys: pytest.CaptureFixture[str], config: str, timing: str) -> None:
     result = run_json(capsys, "info", "--config", config, "--timing", timing)
     assert result["geometry"]["memory_bytes"] == (8 << 30 if config == "ianus" else 128 << 10)
     assert result["refresh"] == ("PER_BANK" if config == "tiny_refpb" else "ALL_BANK")
+    assert result["dual_row_buffer"] is (config == "tiny_dual")
+    assert [rule["name"] for rule in result["timing"]["rules"]] == [rule.name for rule in RULES]
     assert all(param["source"] for param in result["timing"]["params"].values())
     assert [register["name"] for register in result["registers"]] == [r.reg.name for r in REGISTERS]
     assert result["versions"]["numpy"] == np.__version__
@@ -416,6 +422,23 @@ def test_bench_of_the_layers(capsys: pytest.CaptureFixture[str], monkeypatch: py
         # 16 columns of a tile take no fewer cycles than a MACAB each; 4096 GB/s is what the banks give.
         assert found["bytes_per_second"] < 4096e9
     assert result["wide"]["cycles_per_byte"] < result["small"]["cycles_per_byte"]
+
+
+@pytest.mark.verilator
+def test_bench_of_sharing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one row buffer no transfer ends before the macro; with two some do, and cost it little."""
+    monkeypatch.setattr("host_runtime.bench.sharing.CONFIGS", ("tiny", "tiny_dual"))
+    monkeypatch.setattr("host_runtime.bench.sharing.PRODUCT", (160, 256))
+    monkeypatch.setattr("host_runtime.bench.sharing.CHUNK", 2048)
+    result = run_json(capsys, "bench", "--part", "sharing")["sharing"]
+    assert set(result) == {"tiny", "tiny_dual"}
+    for found in result.values():
+        assert found["mismatches"] == found["violations"] == 0
+    assert result["tiny"]["reads_bytes_per_second"] == result["tiny"]["writes_bytes_per_second"] == 0
+    shared = result["tiny_dual"]
+    # Of 32 bytes a cycle of 1 ns that the window takes; a refresh of 120 cycles may fall into one run and not another.
+    assert min(shared["reads_bytes_per_second"], shared["writes_bytes_per_second"]) > 0.2 * 32e9
+    assert max(shared["reads_cycles"], shared["writes_cycles"]) < shared["alone_cycles"] + 2 * 200
 
 
 def test_bench_says_what_is_not_installed(

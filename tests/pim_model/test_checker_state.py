@@ -220,7 +220,7 @@ def test_earliest_keeps_a_cycle_of_one_ck_to_one_command(
 ) -> None:
     """Under a preset that there is not: registers reached at any time, and one CK a cycle."""
     other = replace(timing("ianus_ck"), ck_per_cycle=ck_per_cycle)
-    monkeypatch.setattr("pim_model.spec.config.timing", lambda name: other)
+    monkeypatch.setattr("pim_model.spec.config.timing", lambda name, dual: other)
     checker = Checker(config("ianus"), strict=True)
     checker.issue(FAR, 0, A1)
     load = Micro(Op.WRGB)

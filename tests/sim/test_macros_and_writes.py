@@ -17,9 +17,11 @@ _INPUT, _OUTPUT = 0, 1024
 _ONE = 0x3F80
 
 
-@pytest.fixture(params=["ianus_ck", "aim_simulator"])
+@pytest.fixture(
+    params=[("tiny", "ianus_ck"), ("tiny", "aim_simulator"), ("tiny_dual", "ianus_ck")], ids="-".join
+)
 def simulation(request: pytest.FixtureRequest) -> Iterator[NativeSimulation]:
-    preset = config("tiny", request.param)
+    preset = config(*request.param)
     with NativeSimulation(library(preset), preset) as opened:
         opened.write_register(Reg.IRQ_ENABLE, 1)
         yield opened
@@ -68,4 +70,7 @@ def test_a_write_between_queued_macros(simulation, function):
         assert last == value, f"the macro after the write, {alignment} cycles on"
         seen.add(bool(first == value))
     assert simulation.read_register(Reg.VIOLATIONS) == 0
-    assert seen == {False}, "a macro that was pushed before the write began goes before it"
+    # With dual row buffers the write goes on beside the macros before, on the very row that they read.
+    assert seen == ({False, True} if preset.dual_row_buffer else {False}), (
+        "a macro that was pushed before the write began goes before it"
+    )

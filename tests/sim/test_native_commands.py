@@ -12,6 +12,7 @@ from pim_model.spec.config import Config, config
 from pim_model.spec.geometry import Geometry
 from pim_model.spec.micro import ALL_BANKS, FOUR_BANKS, READ_DATA, WITH_MODE, WRITE_DATA, Micro, Mode
 from pim_model.spec.micro import MicroOp as Op
+from pim_model.spec.row_buffers import DUAL_OPS
 from pim_model.storage import Storage
 from sim.build import device_library
 from sim.native import FAULTS
@@ -21,20 +22,30 @@ from tests.sim.operands import KINDS, operands
 pytestmark = pytest.mark.verilator
 
 TINY = config("tiny")
-CONFIGS = (TINY, Config(name="groups", geometry=Geometry(channels=1, banks=16, rows=16, row_bytes=128)))
+CONFIGS = (
+    TINY,
+    config("tiny_dual"),
+    Config(name="groups", geometry=Geometry(channels=1, banks=16, rows=16, row_bytes=128)),
+)
 
 # How often each command comes; what opens and closes comes seldom, so that rows live long enough to be used.
 WEIGHTS = {
     Op.ACT: 4, Op.ACT4: 2, Op.ACTAB: 8, Op.ACTAF: 6, Op.PRE: 1, Op.PREA: 4, Op.RD: 12, Op.WR: 20, Op.WRBK: 4,
     Op.WRGB: 8, Op.WRBIAS: 4, Op.RDMAC: 10, Op.RDAF: 4, Op.MACSB: 6, Op.MAC4B: 6, Op.MACAB: 10, Op.AF: 6, Op.EWMUL: 6,
-    Op.RDCP: 6, Op.WRCP: 6, Op.NOP: 1, Op.REFAB: 1, Op.REFPB: 1, Op.TMOD_IN: 1, Op.TMOD_OUT: 1,
+    Op.RDCP: 6, Op.WRCP: 6, Op.NOP: 1, Op.REFAB: 1, Op.REFPB: 1, Op.TMOD_IN: 1, Op.TMOD_OUT: 1, Op.PREP: 4,
 }  # fmt: skip
 
 
-def random_commands(rng: np.random.Generator, geometry: Geometry, count: int) -> np.ndarray:
+def weights(shape: Config) -> dict[Op, int]:
+    """Those of the commands that the device has."""
+    return {op: weight for op, weight in WEIGHTS.items() if shape.dual_row_buffer or op not in DUAL_OPS}
+
+
+def random_commands(rng: np.random.Generator, shape: Config, count: int) -> np.ndarray:
     """Legal operands, any mode, any order; rows and columns from a few, so that commands meet."""
-    ops = np.array([int(op) for op in WEIGHTS])
-    shares = np.array(list(WEIGHTS.values()), float)
+    geometry, chosen_from = shape.geometry, weights(shape)
+    ops = np.array([int(op) for op in chosen_from])
+    shares = np.array(list(chosen_from.values()), float)
     commands = np.zeros(count, COMMAND)
     commands["op"] = rng.choice(ops, count, p=shares / shares.sum())
     commands["bank"] = rng.integers(0, geometry.banks, count)
@@ -62,15 +73,14 @@ def half_way(channel: Channel, micro: Micro) -> bool:
     else:
         return False
     # Refused at once, or not at all, if all banks are in the state of the first.
-    return (
-        len({(other.open_row is None, other.opened_by is Op.ACTAF) for other in banks}) > 1
-        and op is not Op.PREA
-    )
+    return len(
+        {(other.open_row(op) is None, other.opened_by(op) is Op.ACTAF) for other in banks}
+    ) > 1 and op not in (Op.PREA, Op.PREP)
 
 
 def expected(commands: np.ndarray, shape: Config, numerics: str) -> np.ndarray:
     """What the golden channel answers; ``fault`` is one where it refuses. Some commands become NOPs."""
-    channel = Channel(Storage(shape.geometry), 0, numerics)
+    channel = Channel(Storage(shape.geometry), 0, numerics, dual=shape.dual_row_buffer)
     for command in commands:
         op = Op(int(command["op"]))
         operands = [int(command[name]) for name in ("bank", "row", "column", "mode")]
@@ -91,7 +101,7 @@ def expected(commands: np.ndarray, shape: Config, numerics: str) -> np.ndarray:
 @pytest.mark.parametrize("shape", CONFIGS, ids=lambda shape: shape.name)
 @pytest.mark.parametrize("numerics", sorted(PROFILES))
 def test_random_commands_equal_golden_channel(shape: Config, numerics: str, rng: np.random.Generator) -> None:
-    commands = random_commands(rng, shape.geometry, 12000)
+    commands = random_commands(rng, shape, 12000)
     golden = expected(commands.copy(), shape, numerics)
     commands["op"] = golden["op"]
     with NativeDevice(device_library(shape), numerics) as device:
@@ -100,7 +110,7 @@ def test_random_commands_equal_golden_channel(shape: Config, numerics: str, rng:
     commands["fault"] = commands["fault"] != 0
     wrong = np.flatnonzero(commands != golden)
     assert not len(wrong), f"command {wrong[0]}: {commands[wrong[0]]}, not {golden[wrong[0]]}"
-    for op in WEIGHTS:
+    for op in weights(shape):
         acted = commands["mode"][(commands["op"] == op) & (commands["fault"] == 0)]
         assert len(acted) > 5, f"{op.name} hardly ever acted"
         for mode in range(4) if op in WITH_MODE else ():
@@ -114,6 +124,7 @@ def test_random_commands_equal_golden_channel(shape: Config, numerics: str, rng:
     ("op", "fields", "fault"),
     [
         (31, {}, 1),
+        (Op.PREP, {}, 1),
         (Op.ACT, {"bank": TINY.geometry.banks}, 2),
         (Op.ACT, {"row": TINY.geometry.rows}, 2),
         (Op.ACTAF, {"row": 8}, 2),

@@ -28,9 +28,9 @@ _SHAPES = [
 ]
 
 
-@pytest.fixture(params=TIMINGS)
+@pytest.fixture(params=[*(("tiny", name) for name in TIMINGS), ("tiny_dual", "ianus_ck")], ids="-".join)
 def simulation(request: pytest.FixtureRequest) -> Iterator[NativeSimulation]:
-    preset = config("tiny", request.param)
+    preset = config(*request.param)
     with NativeSimulation(library(preset), preset) as opened:
         opened.write_register(Reg.IRQ_ENABLE, 1)
         yield opened

@@ -17,6 +17,7 @@ from pim_model.spec.micro import MicroOp
 from pim_model.spec.registers import (
     Control,
     Event,
+    Feature,
     Irq,
     Reg,
     StatusBit,
@@ -25,7 +26,7 @@ from pim_model.spec.registers import (
     macro_word,
 )
 from pim_model.spec.timing import POSTPONED, TIMINGS, timing
-from pim_model.spec.timing_rules import RULES
+from pim_model.spec.timing_rules import RULES, Scope
 
 # --- geometry: IANUS (ASPLOS 2024), Table 1 and section 5.1
 
@@ -124,6 +125,8 @@ CLOCKS: dict[str, tuple[int, int, int, int]] = {
     "tMODRD": (11, 11, 2, 11),
     "tRPmod": (2, 2, 2, 2),
     "tRFCmod": (240, 240, 240, 240),
+    "tRRDpim": (0, 0, 0, 0),  # of dual row buffers alone
+    "tRRDmem": (0, 0, 0, 0),
 }
 
 PRESETS = ("ianus_ck", "ianus_printed", "aim_simulator", "fpga_controller")
@@ -171,12 +174,12 @@ def test_read_latency(preset: str, read: int, result: int) -> None:
 # --- command numbers: five bits on the command bus
 
 MICRO = """NOP ACT ACT4 ACTAB ACTAF RD WR PRE PREA REFPB REFAB TMOD_IN TMOD_OUT WRGB WRBIAS RDMAC RDAF
-MACSB MAC4B MACAB AF EWMUL RDCP WRCP WRBK""".split()
+MACSB MAC4B MACAB AF EWMUL RDCP WRCP WRBK PREP""".split()
 
 
 def test_micro_command_numbers() -> None:
     assert [op.name for op in sorted(MicroOp)] == MICRO
-    assert [int(op) for op in sorted(MicroOp)] == list(range(25))
+    assert [int(op) for op in sorted(MicroOp)] == list(range(26))
 
 
 # --- macro format
@@ -232,7 +235,7 @@ def test_status_numbers() -> None:
 
 def test_violation_numbers() -> None:
     names = """ROW_OPEN ROW_CLOSED REFRESH_OPEN MODE_OPEN REGISTER_MODE IN_REGISTER_MODE PIM_ROW TABLE_ROW FAW
-    REFRESH_LATE COMMAND_BUS OPERAND""".split()
+    REFRESH_LATE COMMAND_BUS OPERAND SHARED_ROW""".split()
     assert [Violation(64 + number).name for number in range(len(names))] == names
     assert len(Violation) == len(names)
 
@@ -249,6 +252,7 @@ OFFSETS = {
     "BUFFER_BYTES": 0x020,
     "TIMING": 0x024,
     "QUEUE_DEPTH": 0x028,
+    "FEATURES": 0x02C,
     "CONTROL": 0x040,
     "STATUS": 0x044,
     "IRQ_ENABLE": 0x048,
@@ -282,6 +286,58 @@ def test_register_offsets() -> None:
 def test_refresh_policies() -> None:
     assert (RefreshPolicy.ALL_BANK, RefreshPolicy.PER_BANK) == (0, 1)
     assert [name for name in CONFIGS if CONFIGS[name].refresh == 1] == ["ianus_refpb", "tiny_refpb"]
+
+
+def test_dual_row_buffers() -> None:
+    assert [name for name in CONFIGS if CONFIGS[name].dual_row_buffer] == ["ianus_dual", "tiny_dual"]
+    assert [(bit.name, int(bit)) for bit in Feature] == [("DUAL_ROW_BUFFER", 1)]
+    for preset in PRESETS:
+        # Charge pumps: as tRRDL between single activations, 2 CK, 6 in the peer.
+        clocks = {rule.rule.name: rule.clocks for rule in timing(preset, dual=True).rules}
+        assert clocks["tRRDpim"] == clocks["tRRDmem"] == (6 if preset == "aim_simulator" else 2)
+
+
+# NeuPIMs: what touches one row buffer alone. Typed from the design's words, not from spec/row_buffers.py.
+NORMAL_BUFFER = "ACT PRE RD WR".split()
+PIM_BUFFER = "ACT4 ACTAB ACTAF PREP MAC4B MACAB AF EWMUL WRBK".split()
+
+
+def test_rules_of_banks_leave_the_other_buffer_alone() -> None:
+    one, two = (timing("ianus_ck", dual=dual) for dual in (False, True))
+    for before in MicroOp:
+        for after in MicroOp:
+            if MicroOp.PREP in (before, after):
+                continue
+            names = (before.name, after.name)
+            apart = any(a in NORMAL_BUFFER and b in PIM_BUFFER for a, b in (names, names[::-1]))
+            for scope in Scope:
+                alone, both = (each.between(before, after, scope) for each in (one, two))
+                if scope is Scope.CHANNEL and apart and "ACT" in names and {"ACTAB", "ACTAF"} & set(names):
+                    assert both == max(alone, 1)
+                else:
+                    assert both == (0 if scope is Scope.BANK and apart else alone), f"{names}, {scope}"
+
+
+def test_prep_is_a_prea_of_the_pim_buffer() -> None:
+    dual = timing("ianus_ck", dual=True)
+    for other in set(MicroOp) - {MicroOp.PREP}:
+        for scope in Scope:
+            apart = scope is Scope.BANK and other.name in NORMAL_BUFFER
+            wanted = [
+                0 if apart else dual.between(*pair, scope)
+                for pair in ((other, MicroOp.PREA), (MicroOp.PREA, other))
+            ]
+            assert [
+                dual.between(other, MicroOp.PREP, scope),
+                dual.between(MicroOp.PREP, other, scope),
+            ] == wanted
+
+
+@pytest.mark.parametrize("preset", ["ianus_ck", "ianus_printed"])
+def test_data_of_results_and_reads_leave_in_the_order_of_commands(preset: str) -> None:
+    """RD after a result has no rule of its own: RL is no less than RLREG, and tCCD no less than a burst."""
+    values = {name: timing(preset).clocks(name) for name in ("RL", "RLREG", "BL", "tCCD")}
+    assert values["RLREG"] + values["BL"] <= values["tCCD"] + values["RL"]
 
 
 def test_register_bits() -> None:

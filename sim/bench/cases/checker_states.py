@@ -90,6 +90,38 @@ ALLOWED: tuple[tuple[Micro, ...], ...] = (
 )
 """Sequences without a fault; a row opened by ACT serves PIM commands to its one bank too."""
 
+PREP = Micro(Op.PREP)
+PIM_ROW, BESIDE_PIM = Micro(Op.ACTAB, row=4), Micro(Op.ACT, bank=1, row=5)
+COPIES = (MACSB, RDCP, WRCP)
+
+DUAL_FORBIDDEN: tuple[tuple[Violation, tuple[Micro, ...]], ...] = (
+    *((Violation.ROW_OPEN, (opened, again)) for opened in (PIM_ROW, ACTAF) for again in (PIM_ROW, ACTAB, ACTAF)),
+    (Violation.ROW_OPEN, (BESIDE_PIM, ACT)),
+    *((Violation.ROW_CLOSED, (command,)) for command in (RD, WR, MACAB, EWMUL, WRBK, AF, *COPIES)),
+    *((Violation.ROW_CLOSED, (PIM_ROW, command)) for command in (RD, WR)),
+    *((Violation.ROW_CLOSED, (ACT, command)) for command in (MACAB, EWMUL, WRBK, AF, MACSB_LOCAL)),
+    *((Violation.ROW_CLOSED, (BESIDE_PIM, PIM_ROW, PREP, command)) for command in (MACAB, EWMUL, WRBK, AF)),
+    *((Violation.ROW_CLOSED, (BESIDE_PIM, PIM_ROW, PRE, command)) for command in (RD, WR)),
+    *((Violation.ROW_CLOSED, (BESIDE_PIM, PIM_ROW, PREA, command)) for command in (RD, MACAB, MACSB)),
+    *((Violation.REFRESH_OPEN, (BESIDE_PIM, PIM_ROW, closed, REFAB)) for closed in (PRE, PREP)),
+    (Violation.REFRESH_OPEN, (PIM_ROW, REFPB)),
+    (Violation.REFRESH_OPEN, (BESIDE_PIM, REFPB)),
+    *((Violation.MODE_OPEN, (opened, IN)) for opened in (ACT, ACTAB, ACTAF)),
+    *((Violation.TABLE_ROW, (BESIDE_PIM, ACTAF, command)) for command in (MACAB, EWMUL, MACAB_LOCAL, *COPIES)),
+    (Violation.TABLE_ROW, (PIM_ROW, AF)),
+    *((Violation.SHARED_ROW, (ACT, command)) for command in (ACTAB,)),
+    *((Violation.SHARED_ROW, (ACTAB, command)) for command in (ACT, ACT_BESIDE)),
+    (Violation.SHARED_ROW, (ACT, ACT_BESIDE, PRE, ACTAB)),
+    (Violation.IN_REGISTER_MODE, (IN, PREP)),
+)  # fmt: skip
+
+DUAL_ALLOWED: tuple[tuple[Micro, ...], ...] = (
+    (BESIDE_PIM, PIM_ROW, RD, MACAB, WR, WRBK, EWMUL, PRE, MACAB, ACT, RD, PREP, RD, WR, PREA, REFAB),
+    (PIM_ROW, BESIDE_PIM, PREP, ACTAF, AF, RD, WRBK, PREP, PREP, PRE, REFAB, REFPB),
+    (ACT, *COPIES, PIM_ROW, *COPIES, MACSB_LOCAL, MACAB_LOCAL, PREP, *COPIES),
+    (ACT, PRE, ACTAB, PREP, ACT, PREA, ACTAB, PREA, IN, OUT),
+)
+
 DIRECT: tuple[tuple[Micro, ...], ...] = (
     (WRGB, WRBIAS, ACTAB, WRGB, MACAB, RDMAC, WRBIAS, PREA, ACTAF, AF, RDAF, PREA),
     (ACT, WRGB, RD, RDMAC),
@@ -107,6 +139,8 @@ def _sequence(bench: CheckerBench, commands: tuple[Micro, ...]) -> list[Timed]:
 
 
 def _forbidden(config: Config) -> tuple[tuple[Violation, tuple[Micro, ...]], ...]:
+    if config.dual_row_buffer:
+        return DUAL_FORBIDDEN
     return FORBIDDEN if config.timing.direct else FORBIDDEN + IN_MODE_ONLY
 
 
@@ -126,7 +160,8 @@ async def allowed_sequences(dut: Any) -> None:
     """Nothing is said."""
     bench = CheckerBench(dut)
     await bench.begin()
-    for commands in ALLOWED + (DIRECT if bench.config.timing.direct else ()):
+    allowed = DUAL_ALLOWED if bench.config.dual_row_buffer else ALLOWED
+    for commands in allowed + (DIRECT if bench.config.timing.direct else ()):
         said = await bench.compare(_sequence(bench, commands), "allowed")
         assert said == [], f"{[micro.op.name for micro in commands]}"
 

@@ -9,6 +9,8 @@ from typing import Any
 import cocotb
 
 from pim_model.checker import Checker, describe
+from pim_model.checker_dual import DualState
+from pim_model.spec.errors import Violation
 from pim_model.spec.geometry import TABLE_ROWS
 from pim_model.spec.micro import FOUR_BANKS, ONE_BANK, REGISTER_OPS, Micro, Mode
 from pim_model.spec.micro import MicroOp as Op
@@ -17,7 +19,6 @@ from sim.bench.checker_bench import CheckerBench, Timed
 COMMANDS = 2500
 
 _OPS = [op for op in Op if op is not Op.NOP and op not in FOUR_BANKS]
-_SLOT0 = [op for op in _OPS if op not in REGISTER_OPS]
 
 
 class RandomStream:
@@ -33,6 +34,8 @@ class RandomStream:
         self.checker = Checker(bench.config, refresh=False)
         self.codes: Counter[int] = Counter()
         self.local_macs = 0
+        #: Legal accesses of either kind while both buffers hold rows.
+        self.beside: Counter[str] = Counter(normal=0, pim=0)
 
     def make(self, start: int, count: int) -> tuple[list[Timed], dict[int, set[int]]]:
         """Commands from cycle ``start`` on, and what the golden checker finds, by cycle."""
@@ -51,6 +54,10 @@ class RandomStream:
             self.local_macs += bool(
                 micro.op in (Op.MACSB, Op.MACAB) and micro.mode & Mode.LOCAL and not findings
             )
+            state = self.checker._state
+            if isinstance(state, DualState) and not findings and state.openers > {Op.ACT}:
+                self.beside["normal"] += micro.op in (Op.RD, Op.WR)
+                self.beside["pim"] += micro.op in (Op.MACAB, Op.AF, Op.EWMUL, Op.WRBK)
             place = (cycle + slot, 1 - slot)
             if rng.random() < 0.01:
                 place = (place[0] + rng.randrange(200), 0)
@@ -86,6 +93,8 @@ class RandomStream:
         """A command that the state may well allow."""
         state = self.checker._state  # what the golden checker takes the banks for
         rng = self._rng
+        if isinstance(state, DualState):
+            return rng.choice(_likely_dual(state))
         if state._register_mode:
             return rng.choice((Op.WRGB, Op.WRBIAS, Op.RDMAC, Op.RDAF, Op.TMOD_OUT))
         openers = {by for by in state._opened_by if by}
@@ -103,6 +112,25 @@ class RandomStream:
         return rng.choice(
             (Op.ACT, Op.ACT, Op.RD, Op.RD, Op.WR, Op.PRE, Op.PREA, Op.MACSB, Op.REFPB, *register)
         )
+
+
+def _likely_dual(state: DualState) -> list[Op]:
+    """The same with dual row buffers, whose two sides are independent."""
+    if state.register_mode:
+        return [Op.WRGB, Op.WRBIAS, Op.RDMAC, Op.RDAF, Op.TMOD_OUT]
+    openers = state.openers
+    likely = [Op.ACT, Op.WRGB, Op.WRBIAS, Op.RDMAC, Op.RDAF]
+    if not openers:
+        likely += [Op.REFAB, Op.REFPB, Op.TMOD_IN, Op.PREP]
+    if Op.ACT in openers:
+        likely += [Op.RD, Op.RD, Op.WR, Op.WR, Op.PRE, Op.PREA, Op.RDCP]
+    if Op.ACTAB in openers:
+        likely += [Op.MACAB, Op.MACAB, Op.MACSB, Op.EWMUL, Op.RDCP, Op.WRCP, Op.WRBK, Op.PREP, Op.PREA]
+    elif Op.ACTAF in openers:
+        likely += [Op.AF, Op.WRBK, Op.PREP]
+    else:
+        likely += [Op.ACTAB, Op.ACTAB, Op.ACTAF, Op.MACSB]
+    return likely
 
 
 @cocotb.test()
@@ -131,3 +159,6 @@ async def random_stream(dut: Any) -> None:
     assert clean > 0.4 * COMMANDS * bench.rounds, "hardly a command was legal"
     assert len(stream.codes) > 20, f"few rules were broken: {stream.codes}"
     assert stream.local_macs > 20, "hardly a MAC on neighbour banks was legal"
+    if bench.config.dual_row_buffer:
+        assert stream.codes[Violation.SHARED_ROW] > 20, "hardly a row was opened twice"
+        assert min(stream.beside.values()) > 20, f"hardly anything beside the other buffer: {stream.beside}"

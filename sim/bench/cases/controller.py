@@ -77,6 +77,39 @@ async def macros(dut: Any) -> None:
 
 
 @cocotb.test()
+async def macros_beside_traffic(dut: Any) -> None:
+    """Dual row buffers: traffic without a pause, in all rows but the macro's, and macros in its midst."""
+    bench = ControllerBench(dut)
+    await bench.begin()
+    rng, requests = bench.rng("macros"), bench.rng("requests")
+    config, beside = bench.config, 0
+    mine = range(0)  # rows of the macro that runs
+
+    async def traffic() -> None:
+        while True:
+            request = bench.random_request(requests)
+            if request["row"] not in mine:
+                bench.requests.send(request)
+                await bench.requests.drained()
+
+    for tag in range(2 * MACROS * bench.rounds):
+        macro = random_macro(rng, config, tag)
+        tiles = macro.groups(config) * macro.tiles(config)
+        await bench.requests.drained()
+        mine = range(macro.weight_row, macro.weight_row + tiles)
+        running = cocotb.start_soon(traffic())
+        await bench.idle(rng.randrange(0, 200))
+        await bench.within(60_000, cocotb.start_soon(bench.run_macro(macro)))
+        running.cancel()
+        beside = bench.beside
+    bench.requests.send({**bench.random_request(requests), "write": 0})
+    await bench.within(100_000, cocotb.start_soon(bench.settled()))
+    bench.results.finish(at_least=2 * MACROS)
+    assert beside > 50 * MACROS, f"only {beside} normal accesses beside macros"
+    bench.finish()
+
+
+@cocotb.test()
 async def abort(dut: Any) -> None:
     """A macro aborted at a random cycle leaves all banks closed and disturbs neither refresh nor what follows."""
     bench = ControllerBench(dut)

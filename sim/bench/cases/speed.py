@@ -33,7 +33,9 @@ async def matvec(dut: Any) -> None:
     cycles = int(os.environ["IANUS_BENCH_CYCLES"])
     storage = Storage(geometry)
     channels = [
-        AimResponder(dut, f"phy__{index}__", Channel(storage, index), config, judge=False)
+        AimResponder(
+            dut, f"phy__{index}__", Channel(storage, index, dual=config.dual_row_buffer), config, judge=False
+        )
         for index in range(geometry.channels)
     ]
     await bench.start()

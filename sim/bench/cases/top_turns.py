@@ -88,7 +88,7 @@ class Bounds:
         return self.accepted + 2 * AGE + self.drain
 
 
-def _product(bench: TopBench) -> MatVec:
+def product(bench: TopBench) -> MatVec:
     geometry = bench.config.geometry
     return MatVec(
         tag=1,
@@ -100,26 +100,26 @@ def _product(bench: TopBench) -> MatVec:
     )
 
 
-async def _complete(bench: TopBench) -> None:
+async def complete(bench: TopBench) -> None:
     word = await bench.read_register(Reg.COMPLETION)
     assert word & COMPLETION_VALID
     assert (word & 0xFFFF, word >> 16 & 0xFF) == bench.due.popleft()
     await bench.write_register(Reg.COMPLETION_POP, 1)
 
 
-async def _macros(bench: TopBench, words: tuple[int, ...], end: int) -> int:
+async def run_macros(bench: TopBench, words: tuple[int, ...], end: int) -> int:
     """Keep the queue of macros full until cycle ``end``; how many have completed by then."""
     done = 0
     while bench.cycle < end:
         if int(bench.dut.irq.value):
-            await _complete(bench)
+            await complete(bench)
             done += 1
         elif await bench.read_register(Reg.MACRO_SPACE):
             await bench.push(words)
     return done
 
 
-async def _traffic(bench: TopBench, reads: Iterator[Burst], writes: Iterator[Burst], end: int) -> None:
+async def run_traffic(bench: TopBench, reads: Iterator[Burst], writes: Iterator[Burst], end: int) -> None:
     """Keep the queues of reads and writes full until cycle ``end``."""
     rng, bursts = bench.rng("traffic"), bench.bursts
     while bench.cycle < end:
@@ -156,7 +156,7 @@ async def _both(dut: Any, stream: Callable[[TopBench, range], Iterator[Burst]]) 
     bench = TopBench(dut)
     await bench.begin(flow=False, bursts=True)
     await bench.write_register(Reg.IRQ_ENABLE, Irq.COMPLETION)
-    macro = _product(bench)
+    macro = product(bench)
     words = macro.encode()
     assert macro.groups(bench.config) * macro.tiles(bench.config) <= READ_ROWS[0], (
         "weights reach into the traffic's rows"
@@ -164,12 +164,12 @@ async def _both(dut: Any, stream: Callable[[TopBench, range], Iterator[Burst]]) 
     await bench.push(words)
     await bench.wait_irq()
     alone = await bench.read_register(Reg.COMPLETION_CYCLES)
-    await _complete(bench)
+    await complete(bench)
     bounds = Bounds(bench.config.timing, bench.config.macro_queue + 2 + IN_FLIGHT, alone)
     start = bench.cycle
     end = start + CYCLES * bench.rounds
-    traffic = cocotb.start_soon(_traffic(bench, stream(bench, READ_ROWS), stream(bench, WRITE_ROWS), end))
-    done = await _macros(bench, words, end)
+    traffic = cocotb.start_soon(run_traffic(bench, stream(bench, READ_ROWS), stream(bench, WRITE_ROWS), end))
+    done = await run_macros(bench, words, end)
     await traffic
     watched = bench.bursts.watched
     beats = {name: [cycle for cycle in watched.cycles[name] if cycle < end] for name in ("r", "w")}
@@ -190,12 +190,12 @@ async def _both(dut: Any, stream: Callable[[TopBench, range], Iterator[Burst]]) 
     assert max(waits["w"]) >= alone // 2, "no access ever waited for a macro"
     while bench.due:
         await bench.wait_irq()
-        await _complete(bench)
+        await complete(bench)
     await bench.within(100_000, cocotb.start_soon(bench.bursts.settled()))
     await bench.finish()
 
 
-def _pages(bench: TopBench, rows: range) -> Iterator[Burst]:
+def pages(bench: TopBench, rows: range) -> Iterator[Burst]:
     """Bursts of 4 KB, one after the other, as a DMA engine sends them."""
     geometry = bench.config.geometry
     first, end = geometry.address(rows[0]), geometry.address(rows[-1] + 1)
@@ -203,7 +203,7 @@ def _pages(bench: TopBench, rows: range) -> Iterator[Burst]:
         yield Burst(address=first + page * PAGE % (end - first), beats=PAGE // COLUMN_BYTES)
 
 
-def _conflicts(bench: TopBench, rows: range) -> Iterator[Burst]:
+def conflicts(bench: TopBench, rows: range) -> Iterator[Burst]:
     """Single words of one bank, each in another row than the one before."""
     geometry = bench.config.geometry
     for number in count():
@@ -214,10 +214,10 @@ def _conflicts(bench: TopBench, rows: range) -> Iterator[Burst]:
 @cocotb.test()
 async def macros_and_pages(dut: Any) -> None:
     """Reads and writes of whole pages beside macros."""
-    await _both(dut, _pages)
+    await _both(dut, pages)
 
 
 @cocotb.test()
 async def macros_and_conflicts(dut: Any) -> None:
     """As bad as accesses can be: a row conflict each, on one channel, in both directions."""
-    await _both(dut, _conflicts)
+    await _both(dut, conflicts)
