@@ -20,7 +20,7 @@ __all__ = ["sharing_rates"]
 
 CONFIGS = ("ianus", "ianus_dual")
 PRODUCT = (4096, 4096)
-CHUNK = 64 * 1024
+CHUNK = 8 * 1024
 """Bytes of one transfer; the next one begins when the host has all of it."""
 
 
