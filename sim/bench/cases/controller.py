@@ -88,6 +88,8 @@ async def macros_beside_traffic(dut: Any) -> None:
     async def traffic() -> None:
         while True:
             request = bench.random_request(requests)
+            if requests.random() < 0.3:  # reads of what the macro reads
+                request |= {"write": 0, "row": requests.choice(mine)}
             if request["row"] not in mine or not request["write"]:
                 bench.requests.send(request)
                 await bench.requests.drained()
