@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import cycle
 from typing import Any
 
 from host_runtime.bench.product import Operands
@@ -20,7 +21,7 @@ __all__ = ["sharing_rates"]
 
 CONFIGS = ("ianus", "ianus_dual")
 PRODUCT = (4096, 4096)
-CHUNK = 64 * 1024
+CHUNK = 8 * 1024
 """Bytes of one transfer; the next one begins when the host has all of it."""
 
 
@@ -48,7 +49,7 @@ def _rates(name: str, progress: Progress | None) -> dict[str, Any]:
         )
         transport.write_memory(shape.buffer_base, operands.x.tobytes())
         groups, tiles = tile_grid(rows, columns, geometry)
-        free = geometry.address(row + groups * tiles)
+        free = range(geometry.address(row + groups * tiles), geometry.address(geometry.weight_rows), CHUNK)
         data = bytes(CHUNK)
         streams: dict[str, Callable[[int], object] | None] = {
             "alone": None,
@@ -71,13 +72,14 @@ def _beside(
     transport: Transport,
     macro: MatVec,
     stream: Callable[[int], object] | None,
-    address: int,
+    free: range,
 ) -> tuple[int, int]:
-    """Cycles of the macro, and the bytes of the transfers that ended before it did."""
+    """Cycles of the macro, and the bytes of the transfers, to the places of ``free``, that ended before it did."""
     tag, moved = driver.submit(macro), 0
-    while stream is not None:
-        stream(address + moved)
-        if transport.read_register(Reg.COMPLETION) & COMPLETION_VALID:
-            break
-        moved += CHUNK
+    if stream is not None:
+        for address in cycle(free):
+            stream(address)
+            if transport.read_register(Reg.COMPLETION) & COMPLETION_VALID:
+                break
+            moved += CHUNK
     return driver.wait(tag).cycles, moved

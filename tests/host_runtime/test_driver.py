@@ -333,7 +333,8 @@ def test_commands_are_summed_over_channels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "rule"), [(0, "tRC"), (65, "ROW_CLOSED"), (63, "an unknown rule"), (255, "an unknown rule")]
+    ("code", "rule"),
+    [(0, "tRC"), (65, "ROW_CLOSED"), (63, "tRRDmem"), (77, "an unknown rule"), (255, "an unknown rule")],
 )
 def test_violation_is_told_by_name(code: int, rule: str) -> None:
     driver, transport = opened()

@@ -78,7 +78,7 @@ async def macros(dut: Any) -> None:
 
 @cocotb.test()
 async def macros_beside_traffic(dut: Any) -> None:
-    """Dual row buffers: traffic without a pause, in all rows but the macro's, and macros in its midst."""
+    """Dual row buffers: traffic without a pause, writes to all rows but the macro's, and macros in its midst."""
     bench = ControllerBench(dut)
     await bench.begin()
     rng, requests = bench.rng("macros"), bench.rng("requests")
@@ -88,7 +88,9 @@ async def macros_beside_traffic(dut: Any) -> None:
     async def traffic() -> None:
         while True:
             request = bench.random_request(requests)
-            if request["row"] not in mine:
+            if requests.random() < 0.3:  # reads of what the macro reads
+                request |= {"write": 0, "row": requests.choice(mine)}
+            if request["row"] not in mine or not request["write"]:
                 bench.requests.send(request)
                 await bench.requests.drained()
 
