@@ -104,6 +104,23 @@ def test_traffic_goes_on_beside_a_macro(bench: Bench, tokens: int, refresh: bool
     assert bench.driver.violations() == 0
 
 
+def test_a_macro_sees_what_was_written_before_it(bench: Bench) -> None:
+    """Writes that take turns between its row and another one are slow, and still queued when it starts."""
+    pair = Pair(bench, refresh=False)
+    geometry, rng = bench.config.geometry, bench.rng
+    rows = [geometry.address(row) for row in range(FREE_ROW + 1)]
+    for round_ in range(6):
+        weights = bench.bits(FREE_ROW * geometry.slab_bytes // 2).astype("<u2").tobytes()
+        bench.transport.preload(0, weights)
+        pair.golden.write_memory(0, weights)
+        for column in range(geometry.columns):
+            for row in (FREE_ROW, round_ % TILES):
+                data = bench.bits(COLUMN_BYTES // 2).astype("<u2").tobytes()
+                pair.write(rows[row] + column * COLUMN_BYTES, data)
+        pair.submit(product(bench, int(rng.integers(1, 3))))
+        pair.compare()
+
+
 def test_a_row_that_a_macro_reads_can_be_read(bench: Bench) -> None:
     """All tokens on one row, which the macro wants all the time: a read of it is served long before the macro ends."""
     if not keeps_time(bench):
