@@ -60,7 +60,7 @@ def bench(parts: tuple[str, ...], seconds: float, json_path: str | None) -> int:
     output = Output(json_path)
     chosen = parts or PARTS
     result: dict[str, Any] = {}
-    with output.building("ianus/ianus_ck") as progress:
+    with output.building() as progress:  # of several configurations
         measures: dict[str, Callable[[], dict[str, Any]]] = {
             "kernels": speed.kernel_rates,
             "rtl": lambda: speed.simulation_rate(seconds, progress),
