@@ -28,6 +28,7 @@ _LONG_AGO = 1 << 16
 """The first cycle's number; stamps start from zero, further back than any rule reaches."""
 
 _OPCODES = 32
+"""Values of a command's five bits."""
 
 
 def _later(a, b):
@@ -123,7 +124,8 @@ class Checker(wiring.Component):
     def _timing(self, m: Module):
         """The rules that the commands of this cycle break, a bit each.
 
-        Sorted by command, so that a simulator compares what the command at hand asks for, and nothing without one.
+        Sorted by command, so that a simulator compares what the command at hand asks for, and nothing without one. So
+        every comparison is made anew for each command: one with several uses would stand outside the cases.
         """
         rules = [timed for timed in self._config.timing.rules if timed.cycles]
         stamps: dict = {}
@@ -166,11 +168,11 @@ class Checker(wiring.Component):
         age = Signal(_STAMP_BITS, name=f"{name}_age")
         m.d.comb += age.eq(self._now - last)
 
-        def broken(timed):
+        def checks(timed):
             yield 0, timed.rule.after, lambda: age < timed.cycles
             yield 1, timed.rule.after, lambda: (age < timed.cycles) | in0
 
-        return broken
+        return checks
 
     def _bank_stamp(self, m: Module, name: str, rules):
         """The latest ``before`` of each bank or bank group, of all banks at once, and of any."""
@@ -200,11 +202,11 @@ class Checker(wiring.Component):
         newest = _later(newest, last_whole)
         m.d.comb += [age_here.eq(self._now - newest), age_any.eq(self._now - last_any)]
 
-        def broken(timed):
+        def checks(timed):
             yield 0, timed.rule.after & ONE_BANK, lambda: age_here < timed.cycles
             yield 0, timed.rule.after & ALL_BANKS, lambda: age_any < timed.cycles
 
-        return broken
+        return checks
 
     def _stamps(self, m: Module, name: str, place, stamp):
         """A memory of stamps; ``stamp`` writes the present one to ``place``. Returns what lies there."""
@@ -235,7 +237,7 @@ class Checker(wiring.Component):
             history.append((age, older_valid, older_place))
             valid, place = older_valid, older_place
 
-        def broken(timed):
+        def checks(timed):
             def recent(column):
                 found = [valid & (place == column) for age, valid, place in history if age < timed.cycles]
                 return sum(found, Const(0, 1)) != 0
@@ -243,7 +245,7 @@ class Checker(wiring.Component):
             yield 0, timed.rule.after, lambda: in_buffer & recent(self.column0)
             yield 1, timed.rule.after, lambda: recent(self.column1) | (in0 & (self.column0 == self.column1))
 
-        return broken
+        return checks
 
     # ------------------------------------------------------------------ state of banks and mode
 

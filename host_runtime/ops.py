@@ -122,7 +122,7 @@ class Pim:
         """``bias + W @ x[t]`` for each token and each of three matrices of one shape, as in a decoder layer: BF16 bits
         [tokens, columns] to three times BF16 bits [tokens, rows].
 
-        One macro, QKV, loads the input once for all three where the order allows. Give all three a bias, or none.
+        The macro QKV loads the input once for all three where the order allows. Give all three a bias, or none.
         Uploaded one after the other, their biases lie side by side and serve where they are; others are staged.
         """
         matrices = (query, key, value)

@@ -30,7 +30,7 @@ __all__ = ["matvec"]
 @click.option(
     "--qkv",
     is_flag=True,
-    help="three matrices of --rows each, query, key and value, in one macro, and what three macros take",
+    help="three matrices of --rows each, query, key and value, by the macro QKV, and what they take one by one",
 )
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="input vectors")
 @click.option(
@@ -61,9 +61,9 @@ def matvec(
 ) -> int:
     """Multiply random vectors by a random matrix in memory; every bit is compared with the golden arithmetic.
 
-    With --qkv by three matrices of one shape, as the query, key and value of a decoder layer: one macro loads the input
-    once for all of them. Then each is multiplied by itself, and both times are told; compare them on the RTL, since on
-    the golden device staging takes no cycles.
+    With --qkv by three matrices of one shape, as the query, key and value of a decoder layer: the macro QKV loads the
+    input once for all of them. One macro with --bias, without it several where that is shorter. Then each is multiplied
+    by itself, and both times are told; compare them on the RTL, since on the golden device staging takes no cycles.
 
     Cycles count from the first byte of input staged to the last byte of results read. Exit code 1 if a bit differs or
     the checker saw a timing violation.
