@@ -59,6 +59,8 @@ class Tile(data.Struct):
     table: 1
     #: The row stays open for the next run.
     keep: 1
+    #: With ``keep``: the next run is of the next pass, so that the row may be closed in between if something waits.
+    yields: 1
 
 
 class RegisterKind(enum.Enum, shape=2):

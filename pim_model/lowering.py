@@ -60,6 +60,8 @@ class Run(NamedTuple):
     opens: bool
     closes: bool
     """The run opens its row, or the one before left it open; it closes it, or leaves it to the next."""
+    yields: bool
+    """It leaves it to the next pass, unless a refresh is due when its last MACAB goes."""
 
 
 class Operand(NamedTuple):
@@ -108,12 +110,18 @@ class Lowering:
         """What goes in pairs."""
         macro = self.macro
         return self.forced or best_order(
-            self.config.timing.direct, self.groups, int(macro.function is not None)
+            self.config.timing.direct, self.groups, self.grid[1], int(macro.function is not None)
         )
 
     def passes(self) -> Iterator[tuple[Lane, ...]]:
         """The passes of the macro, in order."""
         groups, tokens = self.groups, self.macro.tokens
+        if self.order.stays:
+            step = SETS if self.order.tokens else 1
+            for group in range(groups):
+                for first in range(0, tokens, step):
+                    yield tuple(Lane(token, group) for token in range(first, min(first + step, tokens)))
+            return
         token = 0
         while token < tokens:
             if self.order.tokens and token + 1 < tokens:
@@ -130,18 +138,24 @@ class Lowering:
         """The runs of one pass, in order: tile by tile, of each lane in turn; then the activations."""
         tiles, last = self.grid[1], len(lanes) - 1
         one_group = lanes[0].group == lanes[last].group
+        stays = bool(self.order.stays)
+        after = stays and lanes[0].token > 0
+        before = stays and lanes[last].token < self.macro.tokens - 1
         # Loads, and a result between two activations, come beside an open row or want it closed.
         beside = self.config.timing.direct
         for tile in range(tiles):
             for index, lane in enumerate(lanes):
-                # Of one token, the input of a single tile stays in the buffer for all groups.
-                again = tiles > 1 or lane.group == 0 or lanes[0].token != lanes[last].token
+                # Where the next pass is of the same token, the input of a single tile stays in the buffer for it.
+                same_token = lanes[0].token == lanes[last].token and not (stays and self.macro.tokens > 1)
+                again = tiles > 1 or lane.group == 0 or not same_token
                 load = again and (index == 0 or one_group)
-                kept = beside and one_group
-                yield Run(lane, index, tile, self.columns(tile), load, *self._row_use(kept, index, last))
+                opens, closes = self._row_use(beside and one_group, index, last)
+                yields = before and closes
+                use = opens and not after, closes and not before, yields
+                yield Run(lane, index, tile, self.columns(tile), load, *use)
         if self.macro.function is not None:
             for index, lane in enumerate(lanes):
-                yield Run(lane, index, tiles, 0, False, *self._row_use(beside, index, last))
+                yield Run(lane, index, tiles, 0, False, *self._row_use(beside, index, last), False)
 
     @staticmethod
     def _row_use(kept: bool, index: int, last: int) -> tuple[bool, bool]:

@@ -13,6 +13,8 @@ Decisions taken here that the controller must share:
 
 * A refresh that is due when ACTAB, ACTAF or TMOD_IN could be issued goes before it, at its earliest legal
   cycle.
+* A row that stays open for the next pass is closed all the same if a refresh is due in the cycle of the pass's last
+  MACAB. The refresh comes next, and the next run opens the row again.
 * With ``register_access`` mode, the controller visits register mode before a run that needs a register
   command, and at the end for the last results. It issues what the next run needs, and what remains of the
   previous pass.
@@ -27,7 +29,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pim_model.lowering import Lowering
-from pim_model.schedule_steps import Past, Refresh, Registers, RowRun, Step, StepTable, step_table
+from pim_model.schedule_steps import Past, Registers, RowRun, Step, StepTable, step_table
 from pim_model.spec.config import Config
 from pim_model.spec.macro import MatVec
 from pim_model.spec.micro import WITH_ROW, Micro, MicroOp
@@ -75,8 +77,8 @@ def place(
     table = step_table(config.timing_name, config.geometry, config.dual_row_buffer)
     placed = [
         (base + cycle, slot, _micro(op, row if op in WITH_ROW else 0, column, mode))
-        for base, past, step, row in _walk(table, Lowering(config, macro, order), refresh_due)
-        for cycle, slot, op, column, mode in table.after(past, step).commands
+        for base, past, number, row in _walk(table, Lowering(config, macro, order), refresh_due)
+        for cycle, slot, op, column, mode in table.move(past, number).commands
     ]
     placed.sort(key=lambda entry: entry[:2])
     return placed
@@ -110,16 +112,24 @@ def _cost(config: Config, macro: MatVec, refresh_due: int | None, order: Order |
     base, past, end, refreshes = 0, table.idle, 0, 0
     due = _NEVER if refresh_due is None else refresh_due
     interval = table.refresh_interval
-    for number in numbers:
+    reopen, reopened = False, 0
+    for regular in numbers:
+        number = regular
+        if reopen and (opening := table.opened(number)) is not None:
+            number, reopen, reopened = opening, False, reopened + 1
         move = table.move(past, number)
         while move.gate is not None and due <= base + move.gate:
             refresh = table.move(past, table.refresh)
             base, past, due, refreshes = base + refresh.shift, refresh.past, due + interval, refreshes + 1
             move = table.move(past, number)
+        if move.yields is not None and due <= base + move.yields:
+            move, reopen = table.move(past, table.closed(number)), True
         if base + move.end > end:
             end = base + move.end
         base, past = base + move.shift, move.past
-    return Cost(end, {**plain, MicroOp.REFAB: refreshes} if refreshes else plain)
+    commands = Counter(plain)
+    commands.update({MicroOp.REFAB: refreshes, MicroOp.ACTAB: reopened, config.row_closer: reopened})
+    return Cost(end, {op: count for op, count in commands.items() if count})
 
 
 @lru_cache(maxsize=1024)
@@ -136,18 +146,26 @@ def _numbered(config: Config, macro: MatVec, order: Order | None) -> tuple[list[
 
 def _walk(
     table: StepTable, lowering: Lowering, refresh_due: int | None
-) -> Iterator[tuple[int, Past, Step, int]]:
-    """The steps of a macro: (cycle that the step counts from, past, step, row)."""
-    base, past, due = 0, table.idle, refresh_due
+) -> Iterator[tuple[int, Past, int, int]]:
+    """The steps of a macro: (cycle that the step counts from, past, number of the step, row)."""
+    base, past = 0, table.idle
+    due = _NEVER if refresh_due is None else refresh_due
     interval = table.refresh_interval
+    reopen = False
     for step, row in _steps(lowering):
-        outcome = table.after(past, step)
-        while due is not None and outcome.gate is not None and due <= base + outcome.gate:
-            yield base, past, Refresh(), 0
-            refresh = table.after(past, Refresh())
+        number = table.number(step)
+        if reopen and (opening := table.opened(number)) is not None:
+            number, reopen = opening, False
+        outcome = table.move(past, number)
+        while outcome.gate is not None and due <= base + outcome.gate:
+            yield base, past, table.refresh, 0
+            refresh = table.move(past, table.refresh)
             base, past, due = base + refresh.shift, refresh.past, due + interval
-            outcome = table.after(past, step)
-        yield base, past, step, row
+            outcome = table.move(past, number)
+        if outcome.yields is not None and due <= base + outcome.yields:
+            number, reopen = table.closed(number), True
+            outcome = table.move(past, number)
+        yield base, past, number, row
         base, past = base + outcome.shift, outcome.past
 
 
@@ -163,8 +181,9 @@ def _steps(lowering: Lowering) -> Iterator[tuple[Step, int]]:
             if results or biases or load:
                 yield Registers(visit, results, biases, load), 0
             results, biases = (), 0
-            closer = lowering.config.row_closer if run.closes else None
-            yield RowRun(run.columns, run.accumulators, run.opens, closer), lowering.row(run)
+            closer = lowering.config.row_closer
+            ends = closer if run.closes else None, closer if run.yields else None
+            yield RowRun(run.columns, run.accumulators, run.opens, *ends), lowering.row(run)
             if not run.columns:
                 results = ((MicroOp.RDAF, 0),)
         if lowering.macro.function is None:

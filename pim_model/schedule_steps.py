@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
 from pim_model.spec.geometry import Geometry
@@ -42,6 +42,8 @@ class RowRun:
     opens: bool
     closes: MicroOp | None
     """What closes the row; None if it stays open."""
+    yields: MicroOp | None = None
+    """What closes it after all if a refresh is due in the cycle of the last MACAB; None if it stays open then too."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Outcome:
 
     gate: int | None
     """Cycle of the row command before which a due refresh goes; None for a step without one."""
+    yields: int | None
+    """Cycle in which a refresh must be due for the row to be closed after the step; None if it stays open anyway."""
     commands: tuple[tuple[int, int, MicroOp, int, int], ...]
     """(cycle, slot, op, column, mode)"""
     past: Past
@@ -114,10 +118,6 @@ class StepTable:
             _History((-1, -1), (never,) * (max(every) + 1), (never,) * columns, (never,) * columns)
         )
 
-    def after(self, past: Past, step: Step) -> Outcome:
-        """Place ``step`` after ``past``."""
-        return self.move(past, self.number(step))
-
     def move(self, past: Past, number: int) -> Outcome:
         """Place the step with a number after ``past``."""
         outcome = self._outcomes.get((past, number))
@@ -132,6 +132,17 @@ class StepTable:
             number = self._step_numbers[step] = len(self._steps)
             self._steps.append(step)
         return number
+
+    def closed(self, number: int) -> int:
+        """The run that leaves its row to the next pass, closing it instead."""
+        step = self._steps[number]
+        assert isinstance(step, RowRun)
+        return self.number(replace(step, closes=step.yields, yields=None))
+
+    def opened(self, number: int) -> int | None:
+        """The run that finds its row open, opening it instead; None for another step."""
+        step = self._steps[number]
+        return self.number(replace(step, opens=True)) if isinstance(step, RowRun) else None
 
     @staticmethod
     @lru_cache(maxsize=1024)
@@ -150,7 +161,8 @@ class StepTable:
             arrival = self._result_latency if op in (MicroOp.RDMAC, MicroOp.RDAF) else 0
             end = max(end, cycle + arrival + 1)
         history, shift = placer.history()
-        return Outcome(gate, tuple(placer.commands), self._past(history), shift, end)
+        yields = shift if isinstance(step, RowRun) and step.yields else None
+        return Outcome(gate, yields, tuple(placer.commands), self._past(history), shift, end)
 
     def _past(self, history: _History) -> Past:
         number = self._numbers.get(history)

@@ -50,9 +50,10 @@ class ProposalSignature(wiring.Signature):
 
     With dual row buffers also:
 
-    shared_row : In(16), barred : In(1), overdue : Out(1)
-        The row that PIM has open or is about to open; it must not be opened here. The oldest request is old, and
-        wants it.
+    shared_row : In(16), barred : In(1)
+        The row that PIM has open or is about to open; it must not be opened here.
+    aged, overdue : Out(1)
+        The oldest request is old; it wants that row.
     marked : Out(1), flush : In(1)
         Writes that were here at a macro's start still are; they go first, and nothing comes in.
     """
@@ -61,6 +62,7 @@ class ProposalSignature(wiring.Signature):
         sharing = {
             "shared_row": In(16),
             "barred": In(1),
+            "aged": Out(1),
             "overdue": Out(1),
             "marked": Out(1),
             "flush": In(1),
@@ -226,7 +228,8 @@ class NormalTraffic(wiring.Component):
                 queue.early.eq(early),
                 queue.shared_row.eq(proposal.shared_row),
                 proposal.marked.eq(queue.marked.any() | (arriving & header.write & early)),
-                proposal.overdue.eq(queue.old & queue.shared[0] & queue.valid[0]),
+                proposal.aged.eq(queue.old & queue.valid[0]),
+                proposal.overdue.eq(proposal.aged & queue.shared[0]),
             ]
 
     def _direction(self, m, queue, able):

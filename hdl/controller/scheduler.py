@@ -244,8 +244,12 @@ class Scheduler(wiring.Component):
                 m.d.comb += lends.eq(1)
 
         def next_run():
-            """The head run's last command but PREA is issued: go on with the next run on the same row, or close it."""
-            with m.If(tile.keep):
+            """The head run's last command but PREA is issued: go on with the next run on the same row, or close it.
+
+            Between two passes a row is closed for a refresh, and for normal traffic that has turn-arounds only.
+            """
+            aged = normal.aged if dual else 0
+            with m.If(tile.keep & ~(tile.yields & (due | aged))):
                 m.d.comb += self.tiles.ready.eq(1)
             with m.Else():
                 m.next = "CLOSE ROW"

@@ -8,6 +8,7 @@ from hdl.layouts import Collect, Job
 from hdl.stream import StreamFifo
 from pim_model.spec.config import Config
 from pim_model.spec.geometry import COLUMN_BYTES
+from pim_model.spec.order import best_order
 
 from .buffer import line_words
 
@@ -23,7 +24,7 @@ _EXPECTED = 16
 class Collector(wiring.Component):
     """One result of every channel concerned a cycle, in the order in which the results were announced.
 
-    MATVECs: group after group, matrix after matrix; with direct register access of two tokens in turn, as in
+    MATVECs: group after group, matrix after matrix; with direct register access of two tokens in turn or of all, as in
     ``spec/order.py``, otherwise token after token. Instructions: round after round. Both kinds are never awaited at the
     same time.
 
@@ -82,6 +83,7 @@ class Collector(wiring.Component):
                 "output_stride": 22,
                 "part_stride": 21,
                 "qkv": 1,
+                "stays": 1,
                 "ended": self.ENDED,
             }
         )
@@ -93,8 +95,12 @@ class Collector(wiring.Component):
             m.d.comb += jobs.i.p[name].eq(self.job[name])
         for name in ("tag", "pushed", "last"):
             m.d.comb += jobs.i.p.ended[name].eq(self.job[name])
+        order_of = best_order(
+            self._config.timing.direct, self.job.all_groups, self.job.tiles, self.job.activate
+        )
         m.d.comb += [
             jobs.i.valid.eq(self.start),
+            jobs.i.p.stays.eq(order_of.stays),
             self.awaited.eq(jobs.level),
             self.expecting.eq(expected.o.valid),
             self.ended.eq(job.ended),
@@ -113,11 +119,12 @@ class Collector(wiring.Component):
 
         # --- MATVEC: the banks of all channels side by side
         # Where registers are reached in register mode, tokens make pairs only if there is one group: in order again.
-        token, matrix, group, second = Signal(16), Signal(2), Signal(24), Signal()
+        token, matrix, group = Signal(16), Signal(2), Signal(24)
+        beyond, skip = Signal(16), Signal(16)  # tokens from the first of those in turn on; their words
         base, byte = Signal(16), Signal(22)  # of the matrix's outputs from the first output on; in them
-        last_group, last_token = group == job.groups - 1, token + second == job.tokens - 1
+        last_group, last_token = group == job.groups - 1, token + beyond == job.tokens - 1
         last_matrix = matrix == (job.qkv << 1)
-        pair = (second | ~last_token) & self._config.timing.direct
+        turned = last_token | ~job.stays & (beyond[0] if self._config.timing.direct else 1)
         rows = Signal(range(outputs + 1))
         m.d.comb += rows.eq(Mux(last_group, job.last_rows, outputs))
         lanes = Cat((rows > row).replicate(2) for row in range(outputs))
@@ -129,7 +136,7 @@ class Collector(wiring.Component):
         words = Cat(self.results[i].p for i in range(channels))
         with m.If(jobs.o.valid):
             m.d.comb += [
-                self.address.eq(job.output + base + (byte >> 5) + Mux(second, job.output_stride, 0)),
+                self.address.eq(job.output + base + (byte >> 5) + skip),
                 self.data.eq(packed << (place * 8)),
                 self.mask.eq(lanes << place),
             ]
@@ -137,8 +144,9 @@ class Collector(wiring.Component):
             m.d.comb += [self.address.eq(order.address + step), self.data.eq(words), self.mask.eq(whole)]
 
         with m.If(self.write & jobs.o.valid):
-            m.d.sync += second.eq(pair & ~second)
-            with m.If(second | ~pair):
+            m.d.sync += [beyond.eq(beyond + 1), skip.eq(skip + job.output_stride)]
+            with m.If(turned):
+                m.d.sync += [beyond.eq(0), skip.eq(0)]
                 m.d.sync += [group.eq(group + 1), byte.eq(byte + group_bytes)]
                 with m.If(last_group):
                     m.d.sync += [
@@ -148,9 +156,9 @@ class Collector(wiring.Component):
                         base.eq(base + job.part_stride),
                     ]
                 with m.If(last_group & last_matrix):
-                    # A second token's outputs lie behind: the next one is past them too.
-                    m.d.sync += base.eq(base + job.part_stride + Mux(second, job.output_stride, 0))
-                    m.d.sync += [matrix.eq(0), token.eq(token + 1 + second)]
+                    # Other tokens' outputs lie behind: the next one is past them too.
+                    m.d.sync += base.eq(base + job.part_stride + skip)
+                    m.d.sync += [matrix.eq(0), token.eq(token + 1 + beyond)]
                     with m.If(last_token):
                         m.d.sync += [token.eq(0), base.eq(0)]
                         m.d.comb += [self.done.eq(1), jobs.o.ready.eq(1)]

@@ -1,5 +1,5 @@
-"""The passes of a job, one after the other: which token and group, whether a second lane goes beside the first, and
-where a matrix ends."""
+"""The passes of a job, one after the other: which token and group, whether a second lane goes beside the first, what
+the next pass shares with it, and where a matrix ends."""
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
@@ -27,8 +27,14 @@ class Passes(wiring.Component):
         The second lane is the next token, or the next group; neither: there is none.
     ends : Out(2)
         For each lane, whether its group is the last of its matrix. Without a second lane that bit is as the first's.
-    first_group, last_group : Out(1)
-        The pass has its tokens' first group; their last one, of all matrices.
+    fresh, spent : Out(1)
+        The input of a single tile is not in the buffer yet; no later pass needs it there.
+    stays : Out(1)
+        The next pass has the same group, and the next tokens.
+    turns : Out(1)
+        The next pass has the next tokens, and the first group.
+    rewinds : Out(1)
+        The next pass has the next group, and the first tokens. None of the three: the next group, and the same tokens.
     last : Out(1)
         The last pass.
     """
@@ -43,8 +49,11 @@ class Passes(wiring.Component):
                 "token_pair": Out(1),
                 "group_pair": Out(1),
                 "ends": Out(2),
-                "first_group": Out(1),
-                "last_group": Out(1),
+                "fresh": Out(1),
+                "spent": Out(1),
+                "stays": Out(1),
+                "turns": Out(1),
+                "rewinds": Out(1),
                 "last": Out(1),
             }
         )
@@ -52,8 +61,12 @@ class Passes(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         job = self.job
-        order = best_order(self._config.timing.direct, job.all_groups, job.activate)
+        order = best_order(self._config.timing.direct, job.all_groups, job.tiles, job.activate)
         tokens, groups = Signal(16), Signal(24)  # to come, this pass included
+
+        last_group, last_token = Signal(), Signal()  # of all matrices
+        #: Each pass has its own input.
+        reloads = Signal()
 
         # Groups to come of the first lane's matrix, and of the second's: either lane's group included.
         first, second = Signal(24), Signal(24)
@@ -66,14 +79,25 @@ class Passes(wiring.Component):
             self.group_pair.eq(order.groups & ~self.token_pair & (groups != 1)),
             second.eq(Mux(self.group_pair, following(first), first)),
             self.ends.eq(Cat(first == 1, second == 1)),
-            self.first_group.eq(groups == job.all_groups),
-            self.last_group.eq(groups == 1 + self.group_pair),
-            self.last.eq(self.last_group & (tokens == 1 + self.token_pair)),
+            last_group.eq(groups == 1 + self.group_pair),
+            last_token.eq(tokens == 1 + self.token_pair),
+            reloads.eq(order.stays & (job.tokens != 1)),
+            self.fresh.eq((groups == job.all_groups) | reloads),
+            self.spent.eq(last_group | reloads),
+            self.stays.eq(order.stays & ~last_token),
+            self.turns.eq(~order.stays & last_group),
+            self.rewinds.eq(order.stays & last_token),
+            self.last.eq(last_group & last_token),
         ]
         with m.If(self.start):
             m.d.sync += [tokens.eq(job.tokens), groups.eq(job.all_groups), first.eq(job.groups)]
         with m.Elif(self.next):
-            m.d.sync += [groups.eq(groups - 1 - self.group_pair), first.eq(following(second))]
-            with m.If(self.last_group):
-                m.d.sync += [groups.eq(job.all_groups), tokens.eq(tokens - 1 - self.token_pair)]
+            with m.If(self.stays | self.turns):
+                m.d.sync += tokens.eq(tokens - 1 - self.token_pair)
+            with m.Elif(self.rewinds):
+                m.d.sync += tokens.eq(job.tokens)
+            with m.If(~self.stays):
+                m.d.sync += [groups.eq(groups - 1 - self.group_pair), first.eq(following(second))]
+            with m.If(self.turns):
+                m.d.sync += groups.eq(job.all_groups)
         return m

@@ -94,7 +94,7 @@ class StepUnroller(wiring.Component):
                 m.d.comb += zero.eq(~job.has_bias)
                 with m.If(move):
                     m.d.sync += second.eq(~last_lane)
-                    with m.If(last_lane | passes.group_pair):
+                    with m.If((last_lane & ~passes.stays) | passes.group_pair):
                         m.d.sync += bias_byte.eq(bias_byte + 2 * geometry.outputs)
                         with m.If(passes.ends.bit_select(second, 1)):
                             m.d.sync += [
@@ -104,7 +104,7 @@ class StepUnroller(wiring.Component):
                     with m.If(last_lane):
                         m.d.sync += [tile.eq(0), column.eq(0), tile_word.eq(input_base)]
                         m.next = "RESULT"
-                        with m.If((job.tiles != 1) | passes.first_group | passes.token_pair):
+                        with m.If((job.tiles != 1) | passes.fresh | passes.token_pair):
                             m.next = "LOAD"
 
             with m.State("LOAD"):
@@ -129,9 +129,12 @@ class StepUnroller(wiring.Component):
                     with m.If(last_lane):
                         m.d.comb += passes.next.eq(1)
                         m.next = "BIAS"
-                        with m.If(passes.last_group):
+                        with m.If(passes.stays | passes.turns):
+                            m.d.sync += input_base.eq(input_base + (job.input_stride << passes.token_pair))
+                        with m.Elif(passes.rewinds):
+                            m.d.sync += input_base.eq(job.input)
+                        with m.If(passes.turns):
                             m.d.sync += [
-                                input_base.eq(input_base + (job.input_stride << passes.token_pair)),
                                 bias_byte.eq(job.bias * COLUMN_BYTES),
                                 bias_part.eq(job.bias + job.part_stride),
                             ]

@@ -46,6 +46,7 @@ class TileUnroller(wiring.Component):
         # Of the matrix after the first lane's, and of that after the pass.
         after_first = Mux(matrix == 0, job.second_row, job.third_row)
         after_pass = Mux((matrix == 0) & ~crosses, job.second_row, job.third_row)
+        after_group = Mux(passes.ends[1], after_pass, weights + 1)
         last_tile = tile == job.tiles - 1
         last_lane = second | ~(passes.token_pair | passes.group_pair)
         several = job.tiles != 1
@@ -65,10 +66,11 @@ class TileUnroller(wiring.Component):
             # Of one token, the input of a single tile stays in the buffer for all groups.
             m.d.comb += [
                 out.columns.eq(Mux(last_tile, job.last_columns, self._config.geometry.columns)),
-                out.load.eq(passes.token_pair | (~second & (several | passes.first_group))),
-                out.release.eq(passes.token_pair | (last_lane & (several | passes.last_group))),
+                out.load.eq(passes.token_pair | (~second & (several | passes.fresh))),
+                out.release.eq(passes.token_pair | (last_lane & (several | passes.spent))),
                 out.last.eq(last_tile),
-                out.keep.eq(passes.token_pair & ~second if direct else 0),
+                out.keep.eq(passes.stays | (passes.token_pair & ~second) if direct else 0),
+                out.yields.eq(passes.stays & last_lane),
             ]
 
         with m.If(self.start):
@@ -76,15 +78,17 @@ class TileUnroller(wiring.Component):
         with m.Elif(self.tiles.valid & self.tiles.ready):
             m.d.sync += second.eq(~last_lane)
             with m.If(last_lane & ~table):
-                m.d.sync += [row.eq(row + 1), tile.eq(tile + 1)]
+                m.d.sync += tile.eq(Mux(last_tile, 0, tile + 1))
                 with m.If(last_tile):
-                    m.d.sync += [tile.eq(0), table.eq(job.activate)]
-                    m.d.sync += row.eq(Mux(passes.ends[1], after_pass, weights + 1))
+                    m.d.sync += table.eq(job.activate)
+                with m.If(~passes.stays):
+                    m.d.sync += row.eq(Mux(last_tile, after_group, row + 1))
             with m.If(last_lane & Mux(job.activate, table, last_tile)):
                 m.d.comb += passes.next.eq(1)
                 m.d.sync += table.eq(0)
-                m.d.sync += matrix.eq(matrix + passes.ends[1] + crosses)
-                with m.If(passes.last_group):
+                with m.If(~passes.stays):
+                    m.d.sync += matrix.eq(matrix + passes.ends[1] + crosses)
+                with m.If(passes.turns):
                     m.d.sync += [row.eq(job.weight_row), matrix.eq(0)]
                 with m.If(passes.last):
                     m.d.sync += self.busy.eq(0)

@@ -40,6 +40,7 @@ def tiles_of(lowering: Lowering) -> list[dict[str, int]]:
                 "last": int(run.tile == tiles - 1),
                 "table": int(table),
                 "keep": int(not run.closes),
+                "yields": int(run.yields),
             }
         )
         loads_next = loads_next if table else run.load

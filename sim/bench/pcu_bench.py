@@ -26,7 +26,7 @@ from sim.bench.workload import fill_buffer, fill_memory
 
 __all__ = ["PcuBench"]
 
-_TILE_FIELDS = ("row", "columns", "accumulators", "load", "release", "last", "table", "keep")
+_TILE_FIELDS = ("row", "columns", "accumulators", "load", "release", "last", "table", "keep", "yields")
 
 
 class _Step(NamedTuple):

@@ -74,6 +74,10 @@ def place_by_checker(config: Config, macro: MatVec, refresh_due: int | None) -> 
     done = [0, 0]
     due = refresh_due
     direct = config.timing.direct
+    detour: list[
+        Micro
+    ] = []  # commands of the row stream that a refresh within a row that stays open asks for
+    opened = Micro(Op.ACTAB)
 
     def issue(cycle: int, micro: Micro, slot: int) -> None:
         checker.issue(cycle, slot, micro)
@@ -102,8 +106,8 @@ def place_by_checker(config: Config, macro: MatVec, refresh_due: int | None) -> 
             issue(checker.earliest(Micro(Op.TMOD_OUT)), Micro(Op.TMOD_OUT), 0)
             continue
         choices: list[tuple[int, int, Micro]] = []
-        if done[0] < len(rows) and rows[done[0]].needs <= done[1]:
-            cycle, micro = row_command(rows[done[0]].micro)
+        if detour or (done[0] < len(rows) and rows[done[0]].needs <= done[1]):
+            cycle, micro = row_command(detour[0] if detour else rows[done[0]].micro)
             choices.append((cycle, 0, micro))
         if direct and register_ready:
             micro = registers[done[1]].micro
@@ -113,6 +117,23 @@ def place_by_checker(config: Config, macro: MatVec, refresh_due: int | None) -> 
         issue(cycle, micro, slot)
         if micro.op is Op.REFAB:
             due = (due or 0) + config.timing.refresh_interval
+        elif detour and slot == 0:
+            del detour[0]
         else:
             done[slot] += 1
+            if micro.op is Op.ACTAB:
+                opened = micro
+            if slot == 0 and due is not None and due <= cycle and _passes_on(rows, done[0]):
+                detour = [Micro(config.row_closer), opened]
     return placed
+
+
+def _passes_on(rows: list[Item], done: int) -> bool:
+    """Whether the row stream goes on with the first MACAB of a pass on a row that the pass before left open."""
+    before, after = rows[done - 1], rows[done] if done < len(rows) else None
+    return (
+        after is not None
+        and before.micro.op is after.micro.op is Op.MACAB
+        and after.token > before.token
+        and after.token % 2 == 0
+    )

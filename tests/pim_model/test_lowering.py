@@ -233,8 +233,8 @@ def test_buffer_is_loaded_once_a_token_if_it_holds_the_input() -> None:
     # Once for three matrices.
     assert counts(TINY, 40, 128, 1, kv_rows=(9, 9)) == {Op.WRBIAS: 15, Op.WRGB: 8, Op.RDMAC: 15}
     assert counts(mode, 40, 128, 3, kv_rows=(9, 9)) == {Op.WRBIAS: 45, Op.WRGB: 3 * 8, Op.RDMAC: 45}
-    # A pair of tokens loads in turn; the third holds.
-    assert counts(TINY, 40, 128, 3) == {Op.WRBIAS: 15, Op.WRGB: 10 * 8 + 8, Op.RDMAC: 15}
+    # All tokens go through a row before the next row, each with its load.
+    assert counts(TINY, 40, 128, 3) == {Op.WRBIAS: 15, Op.WRGB: 15 * 8, Op.RDMAC: 15}
     # An input of two tiles is loaded for each group, or each pair of groups.
     assert counts(TINY, 40, 129, 2, function=1) == {Op.WRBIAS: 10, Op.WRGB: 10 * 9, Op.RDAF: 10}
     assert counts(mode, 40, 129, 2, function=1) == {Op.WRBIAS: 10, Op.WRGB: 6 * 9, Op.RDAF: 10}

@@ -17,8 +17,9 @@ from pim_model.spec.order import Order, best_order
 from pim_model.spec.timing import TIMINGS
 
 ORDERS = [Order(tokens, groups) for tokens, groups in product((0, 1), (0, 1))]
+STAYING = [Order(tokens, 0, 1) for tokens in (0, 1)]
 GROUPS = (1, 2, 3, 5)
-TOKENS = (1, 2, 3, 4)
+TOKENS = (1, 2, 3, 4, 7)
 
 
 def widths(preset: Config) -> tuple[int, ...]:
@@ -51,12 +52,16 @@ def test_the_rule_is_the_minimum_of_the_golden_schedule(timing_name: str, name: 
     chosen: Counter[Order] = Counter()
     for groups, columns, tokens, function in product(GROUPS, widths(preset), TOKENS, (None, 0)):
         macro = matvec(preset, groups, columns, tokens, function, qkv)
-        cycles = {order: macro_cycles(preset, macro, order=order).cycles for order in ORDERS}
-        rule = best_order(preset.timing.direct, 3 * groups if qkv else groups, int(function is not None))
+        stays = preset.timing.direct and function is None and macro.tiles(preset) == 1
+        orders = [*ORDERS, *STAYING] if stays else ORDERS
+        cycles = {order: macro_cycles(preset, macro, order=order).cycles for order in orders}
+        tiles, activate = macro.tiles(preset), int(function is not None)
+        rule = best_order(preset.timing.direct, 3 * groups if qkv else groups, tiles, activate)
         assert macro_cycles(preset, macro).cycles == cycles[rule] == min(cycles.values()), (macro, cycles)
         if len(set(cycles.values())) > 1:
             chosen[rule] += 1
-    cases = 1 if qkv and not preset.timing.direct else 2  # a QKV never has a single group
+    # Register mode: a QKV never has a single group. Direct: with activation, of one tile without, of several.
+    cases = 3 if preset.timing.direct else 1 if qkv else 2
     assert len(chosen) == cases, "each case of the rule makes a difference somewhere"
 
 
@@ -103,10 +108,26 @@ def test_a_pair_of_tokens_costs_a_row_and_its_macs(timing_name: str, period: int
     assert cycles[1] - cycles[0] == 12 * 3 * period
 
 
+@pytest.mark.parametrize(("timing_name", "period"), [("ianus_ck", 146), ("ianus_printed", 146)])
+def test_a_row_that_stays_open_costs_the_way_from_sums_to_biases(timing_name: str, period: int) -> None:
+    """Two tokens' 64 MACABs, then to RDMAC 10, to the other set's 1, to WRBIAS 5, to MACAB 2: no row is closed."""
+    preset = config("ianus", timing_name)
+    macro = matvec(preset, 12, 1024, 3, None)
+    costs = [macro_cycles(preset, replace(macro, tokens=tokens)) for tokens in (4, 20)]
+    assert costs[1].cycles - costs[0].cycles == 12 * 8 * period
+    assert [cost.commands[Op.ACTAB] for cost in costs] == [12, 12]
+    refreshed = macro_cycles(preset, replace(macro, tokens=20), 500).commands
+    assert 12 < refreshed[Op.ACTAB] == refreshed[Op.PREA] <= 12 + refreshed[Op.REFAB]
+
+
 def test_passes_of_known_macros() -> None:
     tiny = config("tiny")
     macro = matvec(tiny, 3, 100, 3, None)
     assert [[tuple(lane) for lane in lanes] for lanes in Lowering(tiny, macro).passes()] == [
+        lanes for group in range(3) for lanes in ([(0, group), (1, group)], [(2, group)])
+    ]
+    several = replace(macro, columns=200)
+    assert [[tuple(lane) for lane in lanes] for lanes in Lowering(tiny, several).passes()] == [
         *([(0, group), (1, group)] for group in range(3)),
         *([(2, group)] for group in range(3)),
     ]
