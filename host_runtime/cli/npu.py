@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,8 +15,9 @@ from pim_model.mapping.schedule import SCHEDULES, Mapping, schedule
 from pim_model.npu.command import Unit
 from pim_model.npu.machine import Machine, System
 from pim_model.npu.pim_time import source
+from pim_model.npu.trace import write_perfetto, write_vcd
 from pim_model.spec.models import MODELS, transformer
-from pim_model.spec.npu import CONSTANTS, CORES, ISSUE_SLOTS, PENDING_SLOTS, describe
+from pim_model.spec.npu import CHANNELS, CONSTANTS, CORES, ISSUE_SLOTS, PENDING_SLOTS, describe
 
 __all__ = ["npu"]
 
@@ -85,6 +87,21 @@ def npu() -> None:
 @click.option(
     "--pending-slots", type=int, default=PENDING_SLOTS, show_default=True, help="places of the pending queue"
 )
+@click.option(
+    "--trace",
+    "trace_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="write a stage as JSON for ui.perfetto.dev: units, queues, PCU, channels, and why each command waited",
+)
+@click.option(
+    "--vcd", "vcd_path", type=click.Path(dir_okay=False, path_type=Path), help="write the same stage as VCD"
+)
+@click.option(
+    "--trace-stage",
+    type=click.IntRange(0),
+    default=None,
+    help="stage to write: 0 the prompt, n the n-th token after it  [default: 1, or 0 if there is none]",
+)
 @json_option
 def run(
     model_name: str,
@@ -103,6 +120,9 @@ def run(
     refresh: bool,
     issue_slots: int,
     pending_slots: int,
+    trace_path: Path | None,
+    vcd_path: Path | None,
+    trace_stage: int | None,
     json_path: str | None,
 ) -> int:
     """Simulate a prompt and the tokens after it, command by command, and say what a token costs.
@@ -119,6 +139,7 @@ def run(
     ianus npu run --model gpt2-xl --input 64 --output 256
     ianus npu run --model gpt2-xl --input 64 --output 256 --system npu-mem
     ianus npu run --model gpt2-2.5b --input 128 --output 64 --schedule naive-pim --json -
+    ianus npu run --model gpt2-m --input 64 --output 2 --trace token.json
     ianus npu run --model gpt2-l --input 256 --output 512 --cores 2 --chips 2 --dual-row-buffer
     """
     try:
@@ -145,9 +166,10 @@ def run(
             chosen=schedule(schedule_name),
             mapping=Mapping(mapping_name),
         )
+        stage = _traced(trace_stage, inference) if trace_path or vcd_path else None
         output = Output(json_path)
         with output.working(f"{model_name} on {system}") as progress:
-            result = inference.run(progress)
+            result = inference.run(progress, stage)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     request = {
@@ -168,9 +190,24 @@ def run(
         "issue_slots": issue_slots,
         "pending_slots": pending_slots,
     }
+    if result.traced is not None:
+        if trace_path is not None:
+            write_perfetto(trace_path, result.traced, CHANNELS)
+        if vcd_path is not None:
+            write_vcd(vcd_path, result.traced)
     _print(output, f"{model_name} ({tokens_in}, {request['output']}) on {system}, {schedule_name}", result)
     output.write_json(request | _report(result))
     return 0
+
+
+def _traced(stage: int | None, inference: Inference) -> int:
+    """The stage to write."""
+    last = inference.stages - 1
+    if stage is None:
+        return min(1, last)
+    if stage > last:
+        raise ValueError(f"--trace-stage must be at most {last}, the last stage of this run, not {stage}")
+    return stage
 
 
 def _print(output: Output, title: str, result: Result) -> None:

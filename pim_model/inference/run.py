@@ -50,6 +50,7 @@ class Result:
     summarization: Stage
     tokens: tuple[Stage, ...]
     """One for each generated token but the first, which the summarization gives."""
+    traced: Record | None = field(default=None, repr=False)
 
     @cached_property
     def ns(self) -> float:
@@ -139,26 +140,27 @@ class Inference:
         )
         self._now = 0
 
-    def run(
-        self,
-        progress: Callable[[float], None] = lambda _: None,
-        keep: Callable[[int, Record], None] | None = None,
-    ) -> Result:
-        """Simulate everything. ``keep`` hears each stage's number, 0 for the summarization, and its record."""
-        stages = []
-        for number, (length, program) in enumerate(self._programs()):
-            record = self.simulate(program)
-            if keep is not None:
-                keep(number, record)
-            stages.append(self._stage(length, program, record))
-            progress((number + 1) / max(1, self._out))
-        return Result(self.machine, stages[0], tuple(stages[1:]))
+    @property
+    def stages(self) -> int:
+        """Stages of the whole run, the summarization first."""
+        return max(1, self._out)
 
-    def simulate(self, program: Program) -> Record:
-        """Run one program on the machine, after all that ran before it."""
+    def run(self, progress: Callable[[float], None] = lambda _: None, traced: int | None = None) -> Result:
+        """Simulate everything. Of stage ``traced`` all cores are simulated, and the record is kept."""
+        stages, kept = [], None
+        for number, (length, program) in enumerate(self._programs()):
+            record = self.simulate(program, self.machine.cores if number == traced else 1)
+            if number == traced:
+                kept = record
+            stages.append(self._stage(length, program, record))
+            progress((number + 1) / self.stages)
+        return Result(self.machine, stages[0], tuple(stages[1:]), kept)
+
+    def simulate(self, program: Program, cores: int = 1) -> Record:
+        """Run one program on the machine, after all that ran before it; ``cores`` of it, or one that stands for all."""
         machine = self.machine
         record = simulate(
-            [program],
+            [program] * cores,
             self._memory,
             exclusive=machine.exclusive,
             issue_slots=machine.issue_slots,

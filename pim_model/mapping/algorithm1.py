@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pim_model.npu.command import Macro
 from pim_model.npu.pim_time import PimTime
 from pim_model.npu.units import Units
 from pim_model.spec.npu import ARRAY_COLUMNS, TICKS_PER_NS
@@ -59,6 +60,7 @@ def estimate(
             units.matrix(tokens, inputs, ARRAY_COLUMNS, first=False),
         )
         matrix = load + compute + (-(-share // ARRAY_COLUMNS) - 1) * step - min(prefetch, load)
-    cycles = time.cost(-(-outputs // machine.devices), inputs, activation, None)[0]
+    macro = Macro(-(-outputs // machine.devices), inputs, tokens, activation)
+    cycles = time.cost(macro.rows, inputs, activation, None)[0]
     cycle = round(machine.memory.timing.cycle_ns * TICKS_PER_NS)
-    return Estimate(matrix, units.handover + tokens * cycles * cycle)
+    return Estimate(matrix, units.handover(macro) + tokens * cycles * cycle)

@@ -47,7 +47,7 @@ class Heads:
     layer : int
         For the commands.
     prefetch : bool
-        The next head's weights or keys are loaded before this head has ended.
+        The next weights or keys are loaded while this head, or this product of it, is computed.
     """
 
     emitter: Emitter
@@ -67,6 +67,8 @@ class Heads:
         ``gate``: what must have ended before the first head's keys or weights are loaded.
         """
         ends = []
+        if not self.prefetch:
+            gate = normed
         for head in range(self.heads):
             if self.attention_in_pim:
                 last = self._in_pim(head, normed)
@@ -105,9 +107,9 @@ class Heads:
             size=self._bytes(self.length),
         )
         self.emitter.claim(transposed, self._bytes(self.length))
-        made = {first: self._make(first, head, normed, gate)}
+        made = {first: self._make(first, head, normed, gate if self.prefetch else key)}
         if not self.fc_in_pim:
-            made[second] = self._make(second, head, normed, gate)
+            made[second] = self._make(second, head, normed, gate if self.prefetch else made[first])
         scores = self._add(
             Unit.MATRIX,
             Op.SCORES,
@@ -202,8 +204,17 @@ class Heads:
         if self.fc_in_pim:
             macro = Macro(dim * self.units.machine.cores, width, self.tokens)
             needs = (normed, gate) if name == "key" else (normed,)
+            # All heads' keys, queries and values are made of the same inputs.
             return in_pim(
-                self.emitter, self.units, op, Part.ATTENTION_FC, macro, *needs, layer=self.layer, head=head
+                self.emitter,
+                self.units,
+                op,
+                Part.ATTENTION_FC,
+                macro,
+                *needs,
+                layer=self.layer,
+                head=head,
+                staged=head > 0 or name != "key",
             )
         size = width * dim * ELEMENT
         weights = load(self.emitter, self.units, Part.ATTENTION_FC, size, gate, layer=self.layer, head=head)

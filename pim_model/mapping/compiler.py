@@ -63,6 +63,7 @@ class Compiler:
         self._share = partition(model, machine)
         self.placement = placement(model, machine, tokens, capacity=capacity)
         self._emitter = Emitter()
+        self._prefetch = True
         if self.schedule.attention_in_pim and not machine.pim:
             raise ValueError(
                 f"schedule {self.schedule.name} needs PIM, and the system {machine.system.value} has none"
@@ -79,17 +80,17 @@ class Compiler:
         """One token more; ``length`` tokens are attended to, it included."""
         return self._stage(1, length)
 
-    def fc_in_pim(self, name: str, tokens: int, generating: bool, prefetch: int = 0) -> bool:
+    def fc_in_pim(self, name: str, tokens: int, generating: bool) -> bool:
         """Where a fully connected layer of a block runs, by its name in ``Transformer.fully_connected``."""
         if not self.machine.pim or self._mapping is Mapping.MATRIX:
             return False
         if self._mapping is Mapping.PIM or (generating and tokens == 1):
             return True
-        return self.estimate(name, tokens, prefetch).in_pim
+        return self.estimate(name, tokens, self.prefetch(name, tokens)).in_pim
 
     def estimate(self, name: str, tokens: int, prefetch: int = 0) -> Estimate:
-        """Algorithm 1 for a layer of a block."""
-        rows, columns = self.model.fully_connected[name]
+        """Algorithm 1 for a layer of a block; of query, key and value for a head of each core."""
+        rows, columns = self._shape(name)
         return estimate(
             self.units,
             self._time,
@@ -102,10 +103,38 @@ class Compiler:
             printed=self._mapping is Mapping.PRINTED,
         )
 
+    def alone(self, name: str, tokens: int, memory: bool) -> list[Command]:
+        """A layer by itself, in PIM or on the matrix unit, after the command of the vector unit that it follows."""
+        self._emitter = Emitter()
+        rows, columns = self._shape(name)
+        share = -(-rows // (self.machine.cores * self.machine.devices))
+        before = self._emitter.add(Unit.VECTOR, Op.NORM, Part.NORM, self.prefetch(name, tokens))
+        activation = name == "expand"
+        if memory:
+            macro = Macro(-(-rows // self.machine.devices), columns, tokens, activation)
+            in_pim(self._emitter, self.units, Op.PROJECTION, Part.FFN, macro, before)
+        else:
+            on_matrix_unit(self._emitter, self.units, Op.PROJECTION, Part.FFN, tokens, columns, share, before)
+        return self._emitter.commands
+
+    def prefetch(self, name: str, tokens: int) -> int:
+        """Ticks of the command of the vector unit before a layer, while its first tile can be loaded."""
+        if name in ("projection", "contract"):  # after the context of a head, or an exchange of the cores
+            return 0
+        return self.units.norm(tokens, self.model.width)
+
+    def _shape(self, name: str) -> tuple[int, int]:
+        rows, columns = self.model.fully_connected[name]
+        if name in ("query", "key", "value"):
+            rows = self.model.head_dim * self.machine.cores * self.machine.devices
+        return rows, columns
+
     # ----------------------------------------------------------------------------------------------------- pieces
 
     def _stage(self, tokens: int, length: int) -> list[Command]:
         self._emitter = Emitter(serial=self.schedule.serial)
+        # Read off the paper's figures for NPU-MEM, which are the sum of its parts: see the README.
+        self._prefetch = self.machine.system is not System.NPU_MEM or length == tokens
         last = self._embedding(tokens)
         gate: int | None = None
         for layer in range(self.layers):
@@ -128,10 +157,9 @@ class Compiler:
         emitter, units, model, machine = self._emitter, self.units, self.model, self.machine
         generating = length > tokens
         present = machine.pim and layer < self.placement.pim_blocks
-        norm_ticks = units.norm(tokens, model.width)
 
-        def chosen(name: str, prefetch: int = 0) -> bool:
-            return present and self.fc_in_pim(name, tokens, generating, prefetch)
+        def chosen(name: str) -> bool:
+            return present and self.fc_in_pim(name, tokens, generating)
 
         normed = self._norm(layer, tokens, entry)
         heads = Heads(
@@ -141,11 +169,10 @@ class Compiler:
             self._share.heads,
             tokens,
             length,
-            fc_in_pim=chosen("query", norm_ticks),
+            fc_in_pim=chosen("query"),
             attention_in_pim=self.schedule.attention_in_pim and generating and present,
             layer=layer,
-            # Without PIM a head's products are single tiles, which Algorithm 1 does not pipeline.
-            prefetch=machine.system is not System.NPU_MEM or not generating,
+            prefetch=self._prefetch,
         )
         merged = self._barrier(Part.SELF_ATTENTION, layer, *heads.emit(normed, gate))
         merged = self._gather(Part.SELF_ATTENTION, layer, tokens * model.width, merged)
@@ -156,7 +183,7 @@ class Compiler:
         added = self._residual(Part.ATTENTION_FC, layer, tokens, projected, entry)
         synced = self._barrier(Part.ATTENTION_FC, layer, added)
         normed = self._norm(layer, tokens, synced)
-        in_memory = chosen("expand", norm_ticks)
+        in_memory = chosen("expand")
         expanded = self._fc("expand", Op.EXPAND, Part.FFN, layer, tokens, in_memory, normed)
         if not in_memory:
             inner = self._share.inner
@@ -177,7 +204,16 @@ class Compiler:
             return in_pim(self._emitter, self.units, op, part, macro, needed, layer=layer)
         share = self._share.inner if op is Op.EXPAND else self._share.width
         return on_matrix_unit(
-            self._emitter, self.units, op, part, tokens, columns, share, needed, layer=layer
+            self._emitter,
+            self.units,
+            op,
+            part,
+            tokens,
+            columns,
+            share,
+            needed,
+            layer=layer,
+            prefetch=self._prefetch,
         )
 
     def _head(self, entry: int) -> None:

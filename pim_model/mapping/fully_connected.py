@@ -23,13 +23,14 @@ def in_pim(
     *needs: int | None,
     layer: int = -1,
     head: int = -1,
+    staged: bool = False,
 ) -> int:
-    """One macro for all cores; its place."""
+    """One macro for all cores; its place. ``staged``: its inputs are in the PCU's buffer already."""
     return emitter.add(
         Unit.PIM,
         op,
         part,
-        units.handover,
+        units.handover(macro, staged=staged),
         *needs,
         layer=layer,
         head=head,
@@ -67,14 +68,19 @@ def on_matrix_unit(
     outputs: int,
     *needs: int | None,
     layer: int = -1,
+    prefetch: bool = True,
 ) -> int:
-    """Tiles of 64 of this core's ``outputs``, each loaded while the one before is computed; the last tile's place."""
+    """Tiles of 64 of this core's ``outputs``, each loaded while the one before is computed; the last tile's place.
+
+    ``prefetch``: the first tiles are loaded before ``needs`` have ended.
+    """
     place = -1
+    gates = () if prefetch else needs
     for first in range(0, outputs, ARRAY_COLUMNS):
         columns = min(ARRAY_COLUMNS, outputs - first)
         size = inputs * columns * ELEMENT
         later = first > 0
-        weights = load(emitter, units, part, size, layer=layer, flows=later)
+        weights = load(emitter, units, part, size, *gates, layer=layer, flows=later)
         place = emitter.add(
             Unit.MATRIX,
             op,

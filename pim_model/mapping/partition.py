@@ -65,7 +65,7 @@ class Placement:
 def placement(model: Transformer, machine: Machine, tokens: int, *, capacity: bool = True) -> Placement:
     """Where weights, keys and values of a sequence of ``tokens`` lie; ``ValueError`` if there is too little memory.
 
-    ``capacity``: whether a partitioned system's PIM half is limited as built; otherwise it is as large as needed.
+    ``capacity``: whether the memory is as large as built; otherwise it is as large as needed.
     """
     geometry = machine.memory.geometry
     slab = geometry.slab_bytes
@@ -91,12 +91,12 @@ def placement(model: Transformer, machine: Machine, tokens: int, *, capacity: bo
         short = plain < 0 and capacity
     else:
         short = False
-        if machine.system is System.IANUS and weights > machine.pim_bytes:
+        if machine.system is System.IANUS and capacity and weights > machine.pim_bytes:
             raise ValueError(
                 f"{model.name} needs {_gib(weights)} of PIM memory a device for its weights, and there are "
                 f"{_gib(machine.pim_bytes)}"
             )
-    if short or weights + other > machine.memory_bytes:
+    if short or (capacity and weights + other > machine.memory_bytes):
         raise ValueError(
             f"{model.name} with {tokens} tokens needs {_gib(weights + other)} of memory a device, and there are "
             f"{_gib(machine.memory_bytes)}"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pim_model.npu.command import Macro
 from pim_model.npu.machine import Machine
 from pim_model.spec.npu import (
     ARRAY_COLUMNS,
@@ -28,7 +29,7 @@ class Units:
         self._vector_startup = round(constants.vector_startup * CORE_TICKS)
         self._latency = round(constants.dma_latency * TICKS_PER_NS)
         self._rate = machine.core_bytes_per_ns
-        self.handover = round(constants.macro_handover * TICKS_PER_NS)
+        self._handover = round(constants.macro_handover * TICKS_PER_NS)
         self.barrier = round(constants.synchronization * TICKS_PER_NS)
         self.scatter = round(constants.value_scatter * TICKS_PER_NS)
 
@@ -65,6 +66,14 @@ class Units:
     def stream(self, size: int) -> int:
         """The same without the latency: what a transfer adds to a stream of them."""
         return round(size / self._rate * TICKS_PER_NS)
+
+    def handover(self, macro: Macro, *, staged: bool = False) -> int:
+        """A macro to the PCU and its completion back, its results, and its inputs unless they are ``staged`` there.
+
+        Of several tokens, the operands of all but one move while PIM computes.
+        """
+        elements = macro.rows + (0 if staged else macro.columns)
+        return self._handover + round(2 * elements / self.machine.constants.operand_bandwidth * TICKS_PER_NS)
 
     def onchip(self, size: int) -> int:
         """``size`` bytes from one scratch-pad to the other."""

@@ -73,37 +73,43 @@ class Constants:
     """What the paper leaves open. :func:`describe` gives the table with unit, meaning and source of each."""
 
     matrix_startup: float = _constant(
-        1200, "NPU cycles", "set-up, fill and drain of the matrix unit, once an operation", CALIBRATED
+        1300, "NPU cycles", "set-up, fill and drain of the matrix unit, once an operation", CALIBRATED
     )
     norm_step: float = _constant(
-        11.4,
+        9,
         "NPU cycles",
         "two-phase layer norm: four elements of one token on one of the sixteen VLIW processors",
         CALIBRATED,
     )
     softmax_step: float = _constant(
-        6, "NPU cycles", "masked softmax: four elements of one row on one VLIW processor", CALIBRATED
+        7, "NPU cycles", "masked softmax: four elements of one row on one VLIW processor", CALIBRATED
     )
     elementwise_step: float = _constant(
-        3, "NPU cycles", "addition, GELU or copy: four elements of one token on one processor", CALIBRATED
+        2.5, "NPU cycles", "addition, GELU or copy: four elements of one token on one processor", CALIBRATED
     )
     dma_latency: float = _constant(
-        250, "ns", "start of a DMA: descriptor, NoC and first access of the memory", CALIBRATED
+        200, "ns", "start of a DMA: descriptor, NoC and first access of the memory", CALIBRATED
     )
     macro_handover: float = _constant(
-        390, "ns", "macro from scheduler to PCU, completion back, vectors between core and PCU", CALIBRATED
+        220, "ns", "macro from scheduler to PCU, and its completion back", CALIBRATED
+    )
+    operand_bandwidth: float = _constant(
+        4, "B/ns", "inputs and results of macros between scratch-pads and the PCU's buffer", CALIBRATED
     )
     synchronization: float = _constant(
-        250, "ns", "barrier of the cores, with the exchange of their parts of a vector", CALIBRATED
+        100, "ns", "barrier of the cores, with the exchange of their parts of a vector", CALIBRATED
     )
     value_scatter: float = _constant(
-        6000,
+        5200,
         "ns",
         "appending a column to the transposed values of a head, when S x V runs in PIM",
         CALIBRATED,
     )
     link_latency: float = _constant(
-        500, "ns", "a message between devices over PCIe, before its first byte", CALIBRATED
+        500,
+        "ns",
+        "a message between devices over PCIe, before its first byte",
+        "D: half of a usual round trip",
     )
     vector_startup: float = _constant(
         50, "NPU cycles", "start of a command of the vector unit", "D: a pipeline's fill"
@@ -115,10 +121,10 @@ class Constants:
         3.0, "reads", "energy of a PIM compute operation of a channel, in reads of 32 bytes", "P, section 7.1"
     )
     activation_energy: float = _constant(
-        350, "bytes read", "energy of opening a row of one bank, in bytes read from it", CALIBRATED
+        770, "bytes read", "energy of opening a row of one bank, in bytes read from it", CALIBRATED
     )
     weight_energy: float = _constant(
-        0.5, "bytes read", "energy of a byte of weights through scratch-pad and array", CALIBRATED
+        2.85, "bytes read", "energy of a byte of weights through scratch-pad and array", CALIBRATED
     )
     mac_energy: float = _constant(
         0.01,
@@ -127,9 +133,9 @@ class Constants:
         "D: small beside its weights",
     )
     element_energy: float = _constant(
-        10.0,
+        410,
         "bytes read",
-        "energy of an element of the vector unit, with its scratch-pad accesses",
+        "energy of an element of the vector unit: with it, all of a core's activity that does not follow weights",
         CALIBRATED,
     )
 
