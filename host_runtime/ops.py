@@ -79,6 +79,14 @@ class Pim:
             raise
         return Matrix(rows, columns, place, bias_bits, resident, self)
 
+    def reserve(self, size: int) -> int:
+        """Take whole DRAM rows for ``size`` bytes of anything; the address of the first.
+
+        :class:`OutOfMemory` when no free run of DRAM rows is long enough.
+        """
+        rows = -(-size // self.config.geometry.slab_bytes)
+        return self.config.geometry.address(self._rows.allocate(rows).start)
+
     def release(self, matrix: Matrix) -> None:
         """Give a matrix's memory back; it must not be used afterwards."""
         self._rows.release(matrix.place)

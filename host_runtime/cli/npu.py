@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from host_runtime.cli.options import json_option, timing_option
+from host_runtime.cli.npu_execute import Request, execute
+from host_runtime.cli.npu_report import print_result, report
+from host_runtime.cli.options import json_option, numerics_option, timing_option
 from host_runtime.cli.output import Output
-from pim_model.inference.account import ORDER
-from pim_model.inference.run import Inference, Result, Stage
+from host_runtime.npu.rtl_time import RtlTime
+from host_runtime.transport import open_transport
+from host_runtime.transport.base import RecordingTransport
+from pim_model.inference.run import Inference
 from pim_model.mapping.schedule import SCHEDULES, Mapping, schedule
-from pim_model.npu.command import Unit
 from pim_model.npu.machine import Machine, System
-from pim_model.npu.pim_time import source
+from pim_model.npu.pim_time import PimTime, source
 from pim_model.npu.trace import write_perfetto, write_vcd
-from pim_model.spec.models import MODELS, transformer
-from pim_model.spec.npu import CHANNELS, CONSTANTS, CORES, ISSUE_SLOTS, PENDING_SLOTS, describe
+from pim_model.spec.models import MODELS, Transformer, transformer
+from pim_model.spec.npu import CHANNELS, CORES, ISSUE_SLOTS, PENDING_SLOTS
 
 __all__ = ["npu"]
 
@@ -27,9 +32,16 @@ def npu() -> None:
     """Model the NPU of the prototype: four cores, command schedulers, and PIM memory they share."""
 
 
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
 @npu.command()
 @click.option(
-    "--model", "model_name", type=click.Choice(list(MODELS)), required=True, help="transformer to run"
+    "--model",
+    "model_name",
+    metavar="NAME|DIR",
+    required=True,
+    help=f"shape to time ({', '.join(MODELS)}), or directory of a GPT-2 as published, which is executed",
 )
 @click.option("--input", "tokens_in", type=click.IntRange(1), required=True, help="tokens of the prompt")
 @click.option(
@@ -38,6 +50,9 @@ def npu() -> None:
     type=click.IntRange(0),
     default=None,
     help="tokens generated, the first by the summarization  [default: 1; 0 for BERT]",
+)
+@click.option(
+    "--text", "text_path", type=_FILE, default=None, help="UTF-8 text whose first tokens are the prompt (DIR)"
 )
 @click.option(
     "--system",
@@ -58,23 +73,31 @@ def npu() -> None:
     "--fc",
     "mapping_name",
     type=click.Choice([mapping.value for mapping in Mapping]),
-    default=Mapping.ALGORITHM.value,
-    show_default=True,
-    help="where the fully connected layers of the prompt run: by Algorithm 1, as printed, or all on one side",
+    default=None,
+    help="where the fully connected layers of the prompt run: by Algorithm 1, as printed, or all on one side  "
+    "[default: algorithm1; pim for DIR]",
+)
+@click.option(
+    "--gelu",
+    type=click.Choice(["pim", "vector"]),
+    default=None,
+    help="where GELU runs after a layer in PIM: by the table there, or exactly on the vector unit  "
+    "[default: pim; vector for DIR, as in `ianus ppl`]",
 )
 @click.option(
     "--pim",
     "pim_name",
-    type=click.Choice(["closed", "golden"]),
-    default="closed",
-    show_default=True,
-    help="where the cycles of macros come from: closed form, or golden schedule of every micro command",
+    type=click.Choice(["closed", "golden", "rtl"]),
+    default=None,
+    help="cycles of macros: in closed form, by the golden schedule, or measured on the Verilated RTL; with DIR the "
+    "device that executes, golden or rtl  [default: closed; golden for DIR]",
 )
 @click.option("--cores", type=int, default=CORES, show_default=True, help="NPU cores: 1, 2 or 4")
 @click.option("--chips", type=int, default=4, show_default=True, help="chips with PIM, of four: 1, 2 or 4")
 @click.option("--devices", type=int, default=1, show_default=True, help="devices on PCIe: 1, 2, 4 or 8")
-@click.option("--head-dim", type=int, default=None, help="cut the model's width into heads of this size")
+@click.option("--head-dim", type=int, default=None, help="cut the width of NAME into heads of this size")
 @timing_option
+@numerics_option
 @click.option(
     "--dual-row-buffer", is_flag=True, help="let macros and transfers of memory run at the same time"
 )
@@ -88,14 +111,19 @@ def npu() -> None:
     "--pending-slots", type=int, default=PENDING_SLOTS, show_default=True, help="places of the pending queue"
 )
 @click.option(
-    "--trace",
-    "trace_path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="write a stage as JSON for ui.perfetto.dev: units, queues, PCU, channels, and why each command waited",
+    "--all-logits", is_flag=True, help="compute the head for every token of the prompt, as perplexity needs"
 )
 @click.option(
-    "--vcd", "vcd_path", type=click.Path(dir_okay=False, path_type=Path), help="write the same stage as VCD"
+    "--compare", is_flag=True, help="compare every logit, bit by bit, with those of `ianus ppl` (DIR)"
 )
+@click.option(
+    "--trace",
+    "trace_path",
+    type=_FILE,
+    help="write a stage as JSON for ui.perfetto.dev: units, queues, PCU, channels, and why each command waited; "
+    "with DIR also the device's commands",
+)
+@click.option("--vcd", "vcd_path", type=_FILE, help="write the same stage as VCD")
 @click.option(
     "--trace-stage",
     type=click.IntRange(0),
@@ -103,33 +131,15 @@ def npu() -> None:
     help="stage to write: 0 the prompt, n the n-th token after it  [default: 1, or 0 if there is none]",
 )
 @json_option
-def run(
-    model_name: str,
-    tokens_in: int,
-    tokens_out: int | None,
-    system: str,
-    schedule_name: str,
-    mapping_name: str,
-    pim_name: str,
-    cores: int,
-    chips: int,
-    devices: int,
-    head_dim: int | None,
-    timing_name: str,
-    dual_row_buffer: bool,
-    refresh: bool,
-    issue_slots: int,
-    pending_slots: int,
-    trace_path: Path | None,
-    vcd_path: Path | None,
-    trace_stage: int | None,
-    json_path: str | None,
-) -> int:
+def run(**options: Any) -> int:
     """Simulate a prompt and the tokens after it, command by command, and say what a token costs.
 
     Every command goes through the command scheduler of its core: issue queues, pending queue, and macros and
     transfers of memory that take turns. Each run is checked against the scheduler's rules, and two runs are equal to
     the byte.
+
+    With the directory of a model the same commands are also executed: macros and transfers of memory on the golden
+    device or the RTL, through the driver, the rest in BF16 beside them. The text is continued by the likeliest tokens.
 
     Time is booked once: to a fully connected layer while its weights move, from memory or past the PUs, else to
     attention, else to layer norm. Constants that the paper leaves open are calibrated to it (`ianus paper` prints
@@ -141,143 +151,146 @@ def run(
     ianus npu run --model gpt2-2.5b --input 128 --output 64 --schedule naive-pim --json -
     ianus npu run --model gpt2-m --input 64 --output 2 --trace token.json
     ianus npu run --model gpt2-l --input 256 --output 512 --cores 2 --chips 2 --dual-row-buffer
+    ianus npu run --model gpt2/ --text wiki.test.raw --input 32 --output 8 --pim rtl --compare
     """
+    name = options["model_name"]
     try:
-        model = transformer(model_name)
-        if head_dim is not None:
-            model = model.with_head_dim(head_dim)
         machine = Machine(
-            system=System(system),
-            cores=cores,
-            chips=chips,
-            devices=devices,
-            timing_name=timing_name,
-            dual_row_buffer=dual_row_buffer,
-            refresh=refresh,
-            issue_slots=issue_slots,
-            pending_slots=pending_slots,
+            system=System(options["system"]),
+            cores=options["cores"],
+            chips=options["chips"],
+            devices=options["devices"],
+            timing_name=options["timing_name"],
+            dual_row_buffer=options["dual_row_buffer"],
+            refresh=options["refresh"],
+            issue_slots=options["issue_slots"],
+            pending_slots=options["pending_slots"],
         )
+        if name in MODELS:
+            return _time(transformer(name), machine, options)
+        if not Path(name).is_dir():
+            raise ValueError(f"--model must be one of {', '.join(MODELS)}, or a directory, not {name!r}")
+        return execute(_request(machine, options))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _time(model: Transformer, machine: Machine, options: dict[str, Any]) -> int:
+    """Time a model by its shape."""
+    for option in ("text_path", "compare"):
+        if options[option]:
+            raise ValueError(
+                f"--{option.removesuffix('_path')} needs a model that can be executed: --model DIR"
+            )
+    if options["head_dim"] is not None:
+        model = model.with_head_dim(options["head_dim"])
+    output = Output(options["json_path"])
+    tokens_out = options["tokens_out"]
+    with ExitStack() as stack:
+        name = options["pim_name"] or "closed"
         inference = Inference(
             model,
             machine,
-            source(pim_name, machine.memory),
-            tokens_in,
+            _source(name, machine, options, output, stack),
+            options["tokens_in"],
             int(model.decoder) if tokens_out is None else tokens_out,
-            chosen=schedule(schedule_name),
-            mapping=Mapping(mapping_name),
+            chosen=schedule(options["schedule_name"]),
+            mapping=Mapping(options["mapping_name"] or Mapping.ALGORITHM.value),
+            gelu_in_pim=options["gelu"] != "vector",
+            all_logits=options["all_logits"],
         )
-        stage = _traced(trace_stage, inference) if trace_path or vcd_path else None
-        output = Output(json_path)
-        with output.working(f"{model_name} on {system}") as progress:
+        written = options["trace_path"] or options["vcd_path"]
+        stage = _traced(options["trace_stage"], inference.stages) if written else None
+        with output.working(f"{model.name} on {options['system']}") as progress:
             result = inference.run(progress, stage)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    request = {
-        "model": model_name,
-        "input": tokens_in,
-        "output": len(result.tokens) + int(model.decoder),
-        "system": system,
-        "schedule": schedule_name,
-        "fc": mapping_name,
-        "pim": pim_name,
-        "cores": cores,
-        "chips": chips,
-        "devices": devices,
-        "head_dim": model.head_dim,
-        "timing": timing_name,
-        "dual_row_buffer": dual_row_buffer,
-        "refresh": refresh,
-        "issue_slots": issue_slots,
-        "pending_slots": pending_slots,
-    }
     if result.traced is not None:
-        if trace_path is not None:
-            write_perfetto(trace_path, result.traced, CHANNELS)
-        if vcd_path is not None:
-            write_vcd(vcd_path, result.traced)
-    _print(output, f"{model_name} ({tokens_in}, {request['output']}) on {system}, {schedule_name}", result)
-    output.write_json(request | _report(result))
+        if options["trace_path"] is not None:
+            write_perfetto(options["trace_path"], result.traced, CHANNELS)
+        if options["vcd_path"] is not None:
+            write_vcd(options["vcd_path"], result.traced)
+    request = {
+        "model": model.name,
+        "input": options["tokens_in"],
+        "output": len(result.tokens) + int(model.decoder),
+        "system": options["system"],
+        "schedule": options["schedule_name"],
+        "fc": options["mapping_name"] or Mapping.ALGORITHM.value,
+        "gelu": options["gelu"] or "pim",
+        "pim": name,
+        "cores": machine.cores,
+        "chips": machine.chips,
+        "devices": machine.devices,
+        "head_dim": model.head_dim,
+        "timing": machine.timing_name,
+        "dual_row_buffer": machine.dual_row_buffer,
+        "refresh": machine.refresh,
+        "issue_slots": machine.issue_slots,
+        "pending_slots": machine.pending_slots,
+    }
+    title = f"{model.name} ({options['tokens_in']}, {request['output']}) on {options['system']}"
+    print_result(output, f"{title}, {options['schedule_name']}", result)
+    output.write_json(request | report(result))
     return 0
 
 
-def _traced(stage: int | None, inference: Inference) -> int:
+def _source(
+    name: str, machine: Machine, options: dict[str, Any], output: Output, stack: ExitStack
+) -> PimTime:
+    """Where the cycles of macros come from."""
+    if name != "rtl":
+        return source(name, machine.memory)
+    if machine.refresh:
+        raise ValueError("--refresh must be left out where the RTL gives the time of macros: --pim rtl")
+    with output.building(f"{machine.memory.name}/{machine.timing_name}") as progress:
+        transport = open_transport("verilator", machine.memory, options["numerics"], progress)
+    assert isinstance(transport, RecordingTransport)
+    return RtlTime(stack.enter_context(transport), machine.memory)
+
+
+def _traced(stage: int | None, stages: int) -> int:
     """The stage to write."""
-    last = inference.stages - 1
     if stage is None:
-        return min(1, last)
-    if stage > last:
-        raise ValueError(f"--trace-stage must be at most {last}, the last stage of this run, not {stage}")
+        return min(1, stages - 1)
+    if stage >= stages:
+        raise ValueError(
+            f"--trace-stage must be at most {stages - 1}, the last stage of this run, not {stage}"
+        )
     return stage
 
 
-def _print(output: Output, title: str, result: Result) -> None:
-    first, tokens = result.summarization, result.tokens
-    rows: dict[str, Any] = {"prompt": _ms(first.ns)}
-    if tokens:
-        rows["a token"] = f"{_ms(result.token_ns)} in the mean, " + " to ".join(
-            _ms(stage.ns) for stage in (tokens[0], tokens[-1])
-        )
-    rows |= {
-        "all": _ms(result.ns),
-        "energy": ", ".join(
-            f"{name} {value / result.energy.total:.1%}" for name, value in _energy(result).items()
-        ),
-        "commands": sum(stage.commands for stage in result.stages),
-        "rules checked": f"{sum(stage.facts for stage in result.stages)}, none broken",
-    }
-    output.table(title, rows)
-    columns = [("prompt", (first,)), *([("a token", tokens)] if tokens else [])]
-    booked = [
-        (result.booked(stages), sum(stage.ns for stage in stages), len(stages)) for _, stages in columns
-    ]
-    output.table(
-        "where the time goes",
-        [
-            (
-                part.value,
-                *(f"{_ms(at[part] / count)} ({at[part] / whole:.1%})" for at, whole, count in booked),
+def _request(machine: Machine, options: dict[str, Any]) -> Request:
+    """What is to be executed; ``ValueError`` for an option that execution does not know."""
+    if options["text_path"] is None:
+        raise ValueError("--text must name the text that the model reads")
+    for option, allowed in (("schedule_name", "pas"), ("mapping_name", Mapping.PIM.value)):
+        if options[option] not in (None, allowed):
+            text = option.removesuffix("_name").replace("mapping", "fc")
+            raise ValueError(
+                f"--{text} must be {allowed} for a model that is executed, not {options[option]}"
             )
-            for part in ORDER
-        ],
-        ("", *(name for name, _ in columns)),
+    if options["head_dim"] is not None:
+        raise ValueError("--head-dim must be left out for a model that is executed: its weights decide")
+    if options["pim_name"] == "closed":
+        raise ValueError(
+            "--pim must be golden or rtl for a model that is executed: a closed form has no data"
+        )
+    tokens_out = 1 if options["tokens_out"] is None else options["tokens_out"]
+    request = Request(
+        directory=Path(options["model_name"]),
+        text=options["text_path"],
+        tokens_in=options["tokens_in"],
+        tokens_out=tokens_out,
+        machine=machine,
+        backend="verilator" if options["pim_name"] == "rtl" else "model",
+        numerics=options["numerics"],
+        gelu_in_pim=options["gelu"] == "pim",
+        all_logits=options["all_logits"],
+        compare=options["compare"],
+        json_path=options["json_path"],
     )
-    used = [result.utilization(stages) for _, stages in columns]
-    output.table(
-        "units at work",
-        [(unit.name.lower().replace("_", " "), *(f"{each[unit]:.1%}" for each in used)) for unit in Unit],
-        ("", *(name for name, _ in columns)),
-    )
-
-
-def _ms(ns: float) -> str:
-    return f"{ns / 1e6:.4g} ms"
-
-
-def _energy(result: Result) -> dict[str, float]:
-    return {
-        "normal memory": result.energy.memory,
-        "PIM": result.energy.pim,
-        "NPU cores": result.energy.core,
-    }
-
-
-def _report(result: Result) -> dict[str, Any]:
-    def stages(chosen: tuple[Stage, ...]) -> dict[str, Any]:
-        count = len(chosen)
-        return {
-            "ns": sum(stage.ns for stage in chosen) / count,
-            "parts_ns": {part.name.lower(): ns / count for part, ns in result.booked(chosen).items()},
-            "utilization": {unit.name.lower(): used for unit, used in result.utilization(chosen).items()},
-        }
-
-    return {
-        "total_ns": result.ns,
-        "prompt": stages((result.summarization,)),
-        "token": stages(result.tokens) if result.tokens else None,
-        "tokens_ns": [stage.ns for stage in result.tokens],
-        "energy_bytes_read": _energy(result) | {"all": result.energy.total},
-        "activity": vars(result.activity),
-        "commands": sum(stage.commands for stage in result.stages),
-        "invariants_checked": sum(stage.facts for stage in result.stages),
-        "constants": {entry.name: entry.value for entry in describe(CONSTANTS)},
-    }
+    if request.compare and request.gelu_in_pim:
+        raise ValueError("--compare needs --gelu vector: `ianus ppl` computes GELU exactly")
+    if options["trace_path"] or options["vcd_path"]:
+        stage = _traced(options["trace_stage"], max(1, tokens_out))
+        return replace(request, stage=stage, trace_path=options["trace_path"], vcd_path=options["vcd_path"])
+    return request

@@ -16,7 +16,19 @@ from numpy.typing import NDArray
 
 from host_runtime.llm.rounding import round_bf16
 
-__all__ = ["Array", "Precision", "Rounding", "add", "attend", "gelu_new", "layer_norm", "rounding_of"]
+__all__ = [
+    "Array",
+    "Precision",
+    "Rounding",
+    "add",
+    "attend",
+    "gelu_new",
+    "layer_norm",
+    "masked_softmax",
+    "rounding_of",
+    "scores",
+    "weighted",
+]
 
 Array = NDArray[np.float32]
 Rounding = Callable[[Array], Array]
@@ -71,12 +83,27 @@ def attend(query: Array, key: Array, value: Array, rounded: Rounding) -> Array:
     Query i stands at position m - n + i and sees keys 0 to that position. Scores, probabilities and the
     result are rounded; the scale 1/sqrt(dim) and the mask belong to the softmax.
     """
-    scores = rounded(np.matmul(query, key.swapaxes(-1, -2)))
-    n, m = scores.shape[-2:]
+    probabilities = masked_softmax(scores(query, key, rounded), query.shape[-1], rounded)
+    return weighted(probabilities, value, rounded)
+
+
+def scores(query: Array, key: Array, rounded: Rounding) -> Array:
+    """Products of queries [..., n, dim] and keys [..., m, dim]: [..., n, m]."""
+    return rounded(np.matmul(query, key.swapaxes(-1, -2)))
+
+
+def masked_softmax(products: Array, dim: int, rounded: Rounding) -> Array:
+    """Probabilities [..., n, m] of scores, which it overwrites: scaled by 1/sqrt(dim), later keys left out."""
+    n, m = products.shape[-2:]
     if n > 1:
-        scores[..., np.triu(np.ones((n, m), dtype=np.bool_), k=m - n + 1)] = MASKED
-    scores -= scores.max(axis=-1, keepdims=True)
-    scores *= np.float32(1 / math.sqrt(query.shape[-1]))
-    np.exp(scores, out=scores)
-    scores /= scores.sum(axis=-1, keepdims=True)
-    return rounded(np.matmul(rounded(scores), value))
+        products[..., np.triu(np.ones((n, m), dtype=np.bool_), k=m - n + 1)] = MASKED
+    products -= products.max(axis=-1, keepdims=True)
+    products *= np.float32(1 / math.sqrt(dim))
+    np.exp(products, out=products)
+    products /= products.sum(axis=-1, keepdims=True)
+    return rounded(products)
+
+
+def weighted(probabilities: Array, value: Array, rounded: Rounding) -> Array:
+    """Values [..., m, dim] weighted by probabilities [..., n, m]: [..., n, dim]."""
+    return rounded(np.matmul(probabilities, value))

@@ -14,7 +14,7 @@ from pim_model.mapping.compiler import Compiler
 from pim_model.mapping.schedule import Mapping, Schedule
 from pim_model.npu.command import Part, Program, Unit
 from pim_model.npu.invariants import check
-from pim_model.npu.kernel import simulate
+from pim_model.npu.kernel import Execute, simulate
 from pim_model.npu.machine import Machine
 from pim_model.npu.memory import Memory
 from pim_model.npu.pim_time import PimTime
@@ -102,8 +102,9 @@ class Inference:
     model, machine, time
         What, on what, and where the cycles of macros come from.
     tokens_in, tokens_out : int
-        At least one each; together at most the model's context. Encoders generate none: their ``tokens_out`` is 0.
-    chosen, mapping, capacity
+        At least one each; all but the last fit in the model's context. Encoders generate none: their ``tokens_out``
+        is 0.
+    chosen, mapping, capacity, gelu_in_pim, all_logits
         As of :class:`~pim_model.mapping.compiler.Compiler`.
 
     Raises ``ValueError`` for what the model or the machine does not allow.
@@ -120,6 +121,8 @@ class Inference:
         chosen: Schedule | None = None,
         mapping: Mapping = Mapping.ALGORITHM,
         capacity: bool = True,
+        gelu_in_pim: bool = True,
+        all_logits: bool = False,
     ):
         if tokens_in < 1:
             raise ValueError(f"input must be at least one token, not {tokens_in}")
@@ -127,16 +130,24 @@ class Inference:
             raise ValueError(f"output must be at least one token, not {tokens_out}")
         if not model.decoder and tokens_out:
             raise ValueError(f"output must be 0 for {model.name}, an encoder, not {tokens_out}")
-        if tokens_in + tokens_out > model.context:
+        needed = tokens_in + max(0, tokens_out - 1)  # the last token is never fed back
+        if needed > model.context:
             raise ValueError(
-                f"input and output must fit in the context of {model.context} tokens of {model.name}, and are "
-                f"{tokens_in + tokens_out}"
+                f"input and output must fit in the context of {model.context} tokens of {model.name}, not need {needed}"
             )
         self.model, self.machine = model, machine
         self._in, self._out = tokens_in, tokens_out
         self._memory = Memory(machine.memory, time, machine.refresh)
         self.compiler = Compiler(
-            model, machine, time, tokens_in + tokens_out, chosen=chosen, mapping=mapping, capacity=capacity
+            model,
+            machine,
+            time,
+            tokens_in + tokens_out,
+            chosen=chosen,
+            mapping=mapping,
+            capacity=capacity,
+            gelu_in_pim=gelu_in_pim,
+            all_logits=all_logits,
         )
         self._now = 0
 
@@ -152,12 +163,15 @@ class Inference:
             record = self.simulate(program, self.machine.cores if number == traced else 1)
             if number == traced:
                 kept = record
-            stages.append(self._stage(length, program, record))
+            stages.append(self.stage(length, program, record))
             progress((number + 1) / self.stages)
         return Result(self.machine, stages[0], tuple(stages[1:]), kept)
 
-    def simulate(self, program: Program, cores: int = 1) -> Record:
-        """Run one program on the machine, after all that ran before it; ``cores`` of it, or one that stands for all."""
+    def simulate(self, program: Program, cores: int = 1, execute: Execute | None = None) -> Record:
+        """Run one program on the machine, after all that ran before it; ``cores`` of it, or one that stands for all.
+
+        ``execute``: as of :func:`~pim_model.npu.kernel.simulate`.
+        """
         machine = self.machine
         record = simulate(
             [program] * cores,
@@ -166,6 +180,7 @@ class Inference:
             issue_slots=machine.issue_slots,
             pending_slots=machine.pending_slots,
             start=self._now,
+            execute=execute,
         )
         self._now = record.end
         return record
@@ -175,7 +190,8 @@ class Inference:
         for length in range(self._in + 1, self._in + self._out):
             yield length, self.compiler.generation(length)
 
-    def _stage(self, length: int, program: Program, record: Record) -> Stage:
+    def stage(self, length: int, program: Program, record: Record) -> Stage:
+        """Check a record, and account for it. :class:`~pim_model.npu.invariants.Violation` if a rule was broken."""
         machine = self.machine
         facts = check(
             record,

@@ -37,6 +37,10 @@ class Compiler:
         Compile only as many blocks, from the first.
     capacity : bool
         As of :func:`~pim_model.mapping.partition.placement`.
+    gelu_in_pim : bool
+        GELU follows its layer into PIM; otherwise it always runs on the vector unit.
+    all_logits : bool
+        A summarization computes the head for all of its tokens, not for the last alone.
 
     Raises ``ValueError`` for a model that the machine cannot hold or divide.
     """
@@ -52,6 +56,8 @@ class Compiler:
         mapping: Mapping = Mapping.ALGORITHM,
         layers: int | None = None,
         capacity: bool = True,
+        gelu_in_pim: bool = True,
+        all_logits: bool = False,
     ):
         self.model = model
         self.machine = machine
@@ -60,6 +66,8 @@ class Compiler:
         self.layers = model.blocks if layers is None else min(layers, model.blocks)
         self._time = time
         self._mapping = mapping
+        self._gelu_in_pim = gelu_in_pim
+        self._all_logits = all_logits
         self._share = partition(model, machine)
         self.placement = placement(model, machine, tokens, capacity=capacity)
         self._emitter = Emitter()
@@ -99,7 +107,7 @@ class Compiler:
             rows,
             -(-rows // (self.machine.cores * self.machine.devices)),
             prefetch=prefetch,
-            activation=name == "expand",
+            activation=name == "expand" and self._gelu_in_pim,
             printed=self._mapping is Mapping.PRINTED,
         )
 
@@ -109,7 +117,7 @@ class Compiler:
         rows, columns = self._shape(name)
         share = -(-rows // (self.machine.cores * self.machine.devices))
         before = self._emitter.add(Unit.VECTOR, Op.NORM, Part.NORM, self.prefetch(name, tokens))
-        activation = name == "expand"
+        activation = name == "expand" and self._gelu_in_pim
         if memory:
             macro = Macro(-(-rows // self.machine.devices), columns, tokens, activation)
             in_pim(self._emitter, self.units, Op.PROJECTION, Part.FFN, macro, before)
@@ -140,7 +148,7 @@ class Compiler:
         for layer in range(self.layers):
             last, gate = self._block(layer, tokens, length, last, gate)
         if self.model.decoder:
-            self._head(last)
+            self._head(last, tokens if self._all_logits else 1)
         return self._emitter.commands
 
     def _embedding(self, tokens: int) -> int:
@@ -185,7 +193,7 @@ class Compiler:
         normed = self._norm(layer, tokens, synced)
         in_memory = chosen("expand")
         expanded = self._fc("expand", Op.EXPAND, Part.FFN, layer, tokens, in_memory, normed)
-        if not in_memory:
+        if not (in_memory and self._gelu_in_pim):
             inner = self._share.inner
             expanded = self._vector(Op.GELU, Part.FFN, tokens, inner, expanded, layer=layer)
         expanded = self._barrier(Part.FFN, layer, expanded)
@@ -200,7 +208,9 @@ class Compiler:
     def _fc(self, name: str, op: Op, part: Part, layer: int, tokens: int, memory: bool, needed: int) -> int:
         rows, columns = self.model.fully_connected[name]
         if memory:
-            macro = Macro(-(-rows // self.machine.devices), columns, tokens, activation=op is Op.EXPAND)
+            macro = Macro(
+                -(-rows // self.machine.devices), columns, tokens, self._gelu_in_pim and op is Op.EXPAND
+            )
             return in_pim(self._emitter, self.units, op, part, macro, needed, layer=layer)
         share = self._share.inner if op is Op.EXPAND else self._share.width
         return on_matrix_unit(
@@ -216,16 +226,16 @@ class Compiler:
             prefetch=self._prefetch,
         )
 
-    def _head(self, entry: int) -> None:
-        """Norm of the last token, the head, and the likeliest token."""
+    def _head(self, entry: int, tokens: int) -> None:
+        """Norm of the last tokens, the head, and the likeliest token."""
         width, vocabulary = self.model.width, self.model.vocabulary
-        normed = self._norm(self.layers, 1, entry, Part.HEAD)
+        normed = self._norm(self.layers, tokens, entry, Part.HEAD)
         if self.machine.pim and self.placement.head_in_pim and self._mapping is not Mapping.MATRIX:
-            macro = Macro(-(-vocabulary // self.machine.devices), width)
+            macro = Macro(-(-vocabulary // self.machine.devices), width, tokens)
             made = in_pim(self._emitter, self.units, Op.HEAD, Part.HEAD, macro, normed)
         else:
             share = self._share.vocabulary
-            made = on_matrix_unit(self._emitter, self.units, Op.HEAD, Part.HEAD, 1, width, share, normed)
+            made = on_matrix_unit(self._emitter, self.units, Op.HEAD, Part.HEAD, tokens, width, share, normed)
         best = self._vector(Op.ARGMAX, Part.HEAD, 1, self._share.vocabulary, made)
         self._gather(Part.HEAD, -1, self.machine.devices, self._barrier(Part.HEAD, -1, best))
 

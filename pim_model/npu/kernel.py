@@ -17,15 +17,18 @@ its input.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 
-from pim_model.npu.command import Program, Unit
+from pim_model.npu.command import Command, Program, Unit
 from pim_model.npu.memory import Memory
 from pim_model.npu.record import Cause, CoreRecord, Record
 from pim_model.spec.npu import ISSUE_SLOTS, PENDING_SLOTS
 
-__all__ = ["Deadlock", "simulate"]
+__all__ = ["Deadlock", "Execute", "simulate"]
+
+Execute = Callable[[Command, int], int | None]
+"""``execute(command, tick)``: do what a command says when it begins; ticks that it took, or None for the model's."""
 
 _LOCAL = (Unit.MATRIX, Unit.VECTOR)
 _ENGINE = (Unit.DMA_IN, Unit.DMA_OUT, Unit.ONCHIP)
@@ -44,16 +47,21 @@ def simulate(
     issue_slots: int = ISSUE_SLOTS,
     pending_slots: int = PENDING_SLOTS,
     start: int = 0,
+    execute: Execute | None = None,
 ) -> Record:
     """Run one program a core from tick ``start`` on, all units idle.
 
     ``exclusive``: macros and transfers of memory exclude each other, as with one unified memory of single row buffers.
+    ``execute``: hears each command as it begins, when all that it needs has ended; only with one program. It says how
+    long transfers of memory, and macros after their hand-over, took on a device.
     ``ValueError`` for a queue without a place; :class:`Deadlock` if commands are left over.
     """
     for name, slots in (("issue_slots", issue_slots), ("pending_slots", pending_slots)):
         if slots < 1:
             raise ValueError(f"{name} must be at least 1, not {slots!r}")
-    return _Kernel(programs, memory, exclusive, issue_slots, pending_slots).run(start)
+    if execute is not None and len(programs) != 1:
+        raise ValueError(f"programs must be one to be executed, not {len(programs)}")
+    return _Kernel(programs, memory, exclusive, issue_slots, pending_slots, execute).run(start)
 
 
 class _Core:
@@ -155,11 +163,18 @@ class _Core:
 
 class _Kernel:
     def __init__(
-        self, programs: Sequence[Program], memory: Memory, exclusive: bool, issue: int, pending: int
+        self,
+        programs: Sequence[Program],
+        memory: Memory,
+        exclusive: bool,
+        issue: int,
+        pending: int,
+        execute: Execute | None,
     ):
         self._cores = [_Core(program, number, (issue, pending)) for number, program in enumerate(programs)]
         self._memory = memory
         self._exclusive = exclusive
+        self._execute = execute
         self._events: list[tuple[int, int, int, int]] = []
         """(tick, order, core or -1 for all, command or unit)"""
         self._order = 0
@@ -226,7 +241,10 @@ class _Kernel:
         for unit in _LOCAL:
             if core.queues[unit] and core.running[unit] < 0:
                 index = core.begin(unit, now)
-                self._at(now + core.program[index].ticks, number, index)
+                command = core.program[index]
+                if self._execute is not None:
+                    self._execute(command, now)
+                self._at(now + command.ticks, number, index)
 
     @property
     def _draining(self) -> bool:
@@ -251,10 +269,12 @@ class _Kernel:
             return
         core.begin(chosen, now)
         core.engine = oldest
-        ticks = core.program[oldest].ticks
+        command = core.program[oldest]
+        done = None if self._execute is None else self._execute(command, now)
+        ticks = command.ticks
         if chosen != Unit.ONCHIP:
             self._transfers += 1
-            ticks = self._memory.transfer(ticks, now)
+            ticks = self._memory.transfer(ticks, now) if done is None else done
         self._at(now + ticks, number, oldest)
 
     # --------------------------------------------------------------------------------------- macros and barriers
@@ -285,7 +305,8 @@ class _Kernel:
         command = self._cores[0].program[self._accepted[0]]
         assert command.macro is not None
         first = now + command.ticks
-        end = first + self._memory.macro(command.macro, first)
+        done = None if self._execute is None else self._execute(command, first)
+        end = first + (self._memory.macro(command.macro, first) if done is None else done)
         self._macro_runs = True
         accepted = self._cores[0].record.accepted[self._accepted[0]]
         self._macros.append((accepted, first, end))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ _MEMORY, _PCU = 100, 99
 """Process of the memory, and its thread for the PCU."""
 
 
-def write_perfetto(path: Path, record: Record, channels: int) -> None:
+def write_perfetto(path: Path, record: Record, channels: int, more: Iterable[dict[str, Any]] = ()) -> None:
     """Write the JSON that ui.perfetto.dev opens.
 
     A process a core: a track for each unit, with each command's reasons to wait, and counters for its queues. A process
     for the memory: a track for the PCU and one for each of ``channels``. A core's transfers use its own share of these.
+    ``more``: further events, in the same format.
     """
     events = list(_names(record, channels))
     for core in record.cores:
@@ -32,6 +33,7 @@ def write_perfetto(path: Path, record: Record, channels: int) -> None:
         events += _counters(core)
         events += _transfers(core, channels // len(record.cores))
     events += _macros(record, channels)
+    events += more
     with open(path, "w", encoding="ascii") as stream:
         json.dump({"displayTimeUnit": "ns", "traceEvents": events}, stream)
 

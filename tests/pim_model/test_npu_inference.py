@@ -213,7 +213,7 @@ def test_machine_refuses(settings: dict[str, object], message: str) -> None:
     [
         (SMALL, (0, 1), "input must be at least one token"),
         (SMALL, (1, 0), "output must be at least one token"),
-        (SMALL, (1000, 25), "must fit in the context of 1024 tokens of gpt2-base, and are 1025"),
+        (SMALL, (1000, 26), "must fit in the context of 1024 tokens of gpt2-base, not need 1025"),
         ("bert-b", (10, 1), "output must be 0 for bert-b, an encoder"),
     ],
 )
