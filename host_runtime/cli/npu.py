@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from host_runtime.cli.npu_execute import Request, execute
-from host_runtime.cli.npu_report import print_result, report
+from host_runtime.cli.npu_report import print_result, report, traced_stage
 from host_runtime.cli.options import json_option, numerics_option, timing_option
 from host_runtime.cli.output import Output
 from host_runtime.npu.rtl_time import RtlTime
@@ -170,7 +168,10 @@ def run(**options: Any) -> int:
             return _time(transformer(name), machine, options)
         if not Path(name).is_dir():
             raise ValueError(f"--model must be one of {', '.join(MODELS)}, or a directory, not {name!r}")
-        return execute(_request(machine, options))
+        # Not needed, and thus not loaded, where a shape is timed.
+        from host_runtime.cli.npu_execute import execute, request_of
+
+        return execute(request_of(machine, options))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 
@@ -200,7 +201,7 @@ def _time(model: Transformer, machine: Machine, options: dict[str, Any]) -> int:
             all_logits=options["all_logits"],
         )
         written = options["trace_path"] or options["vcd_path"]
-        stage = _traced(options["trace_stage"], inference.stages) if written else None
+        stage = traced_stage(options["trace_stage"], inference.stages) if written else None
         with output.working(f"{model.name} on {options['system']}") as progress:
             result = inference.run(progress, stage)
     if result.traced is not None:
@@ -245,52 +246,3 @@ def _source(
         transport = open_transport("verilator", machine.memory, options["numerics"], progress)
     assert isinstance(transport, RecordingTransport)
     return RtlTime(stack.enter_context(transport), machine.memory)
-
-
-def _traced(stage: int | None, stages: int) -> int:
-    """The stage to write."""
-    if stage is None:
-        return min(1, stages - 1)
-    if stage >= stages:
-        raise ValueError(
-            f"--trace-stage must be at most {stages - 1}, the last stage of this run, not {stage}"
-        )
-    return stage
-
-
-def _request(machine: Machine, options: dict[str, Any]) -> Request:
-    """What is to be executed; ``ValueError`` for an option that execution does not know."""
-    if options["text_path"] is None:
-        raise ValueError("--text must name the text that the model reads")
-    for option, allowed in (("schedule_name", "pas"), ("mapping_name", Mapping.PIM.value)):
-        if options[option] not in (None, allowed):
-            text = option.removesuffix("_name").replace("mapping", "fc")
-            raise ValueError(
-                f"--{text} must be {allowed} for a model that is executed, not {options[option]}"
-            )
-    if options["head_dim"] is not None:
-        raise ValueError("--head-dim must be left out for a model that is executed: its weights decide")
-    if options["pim_name"] == "closed":
-        raise ValueError(
-            "--pim must be golden or rtl for a model that is executed: a closed form has no data"
-        )
-    tokens_out = 1 if options["tokens_out"] is None else options["tokens_out"]
-    request = Request(
-        directory=Path(options["model_name"]),
-        text=options["text_path"],
-        tokens_in=options["tokens_in"],
-        tokens_out=tokens_out,
-        machine=machine,
-        backend="verilator" if options["pim_name"] == "rtl" else "model",
-        numerics=options["numerics"],
-        gelu_in_pim=options["gelu"] == "pim",
-        all_logits=options["all_logits"],
-        compare=options["compare"],
-        json_path=options["json_path"],
-    )
-    if request.compare and request.gelu_in_pim:
-        raise ValueError("--compare needs --gelu vector: `ianus ppl` computes GELU exactly")
-    if options["trace_path"] or options["vcd_path"]:
-        stage = _traced(options["trace_stage"], max(1, tokens_out))
-        return replace(request, stage=stage, trace_path=options["trace_path"], vcd_path=options["vcd_path"])
-    return request

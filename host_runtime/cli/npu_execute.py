@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from host_runtime.bench.language import Machine as LanguageMachine
 from host_runtime.bits import to_bits
-from host_runtime.cli.npu_report import print_result, report
+from host_runtime.cli.npu_report import print_result, report, traced_stage
 from host_runtime.cli.output import Output
 from host_runtime.driver import Driver
 from host_runtime.llm.checkpoint import Checkpoint, load_checkpoint
@@ -22,12 +22,13 @@ from host_runtime.npu.lineup import line_up
 from host_runtime.npu.session import Session, Step
 from host_runtime.ops import Pim
 from host_runtime.transport import open_transport
+from pim_model.mapping.schedule import Mapping
 from pim_model.npu.command import Unit
 from pim_model.npu.machine import Machine
 from pim_model.npu.trace import write_perfetto, write_vcd
 from pim_model.spec.npu import CHANNELS, TICKS_PER_NS
 
-__all__ = ["Request", "execute"]
+__all__ = ["Request", "execute", "request_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,44 @@ class Request:
     stage: int | None = None
     trace_path: Path | None = None
     vcd_path: Path | None = None
+
+
+def request_of(machine: Machine, options: dict[str, Any]) -> Request:
+    """What is to be executed; ``ValueError`` for an option that execution does not know."""
+    if options["text_path"] is None:
+        raise ValueError("--text must name the text that the model reads")
+    for option, allowed in (("schedule_name", "pas"), ("mapping_name", Mapping.PIM.value)):
+        if options[option] not in (None, allowed):
+            text = option.removesuffix("_name").replace("mapping", "fc")
+            raise ValueError(
+                f"--{text} must be {allowed} for a model that is executed, not {options[option]}"
+            )
+    if options["head_dim"] is not None:
+        raise ValueError("--head-dim must be left out for a model that is executed: its weights decide")
+    if options["pim_name"] == "closed":
+        raise ValueError(
+            "--pim must be golden or rtl for a model that is executed: a closed form has no data"
+        )
+    tokens_out = 1 if options["tokens_out"] is None else options["tokens_out"]
+    asked = Request(
+        directory=Path(options["model_name"]),
+        text=options["text_path"],
+        tokens_in=options["tokens_in"],
+        tokens_out=tokens_out,
+        machine=machine,
+        backend="verilator" if options["pim_name"] == "rtl" else "model",
+        numerics=options["numerics"],
+        gelu_in_pim=options["gelu"] == "pim",
+        all_logits=options["all_logits"],
+        compare=options["compare"],
+        json_path=options["json_path"],
+    )
+    if asked.compare and asked.gelu_in_pim:
+        raise ValueError("--compare needs --gelu vector: `ianus ppl` computes GELU exactly")
+    if options["trace_path"] or options["vcd_path"]:
+        stage = traced_stage(options["trace_stage"], max(1, tokens_out))
+        return replace(asked, stage=stage, trace_path=options["trace_path"], vcd_path=options["vcd_path"])
+    return asked
 
 
 def execute(request: Request) -> int:

@@ -10,7 +10,7 @@ from pim_model.inference.run import Result, Stage
 from pim_model.npu.command import Unit
 from pim_model.spec.npu import CONSTANTS, describe
 
-__all__ = ["milliseconds", "print_result", "report"]
+__all__ = ["milliseconds", "print_result", "report", "traced_stage"]
 
 
 def print_result(output: Output, title: str, result: Result) -> None:
@@ -87,3 +87,14 @@ def report(result: Result) -> dict[str, Any]:
         "invariants_checked": sum(stage.facts for stage in result.stages),
         "constants": {entry.name: entry.value for entry in describe(CONSTANTS)},
     }
+
+
+def traced_stage(stage: int | None, stages: int) -> int:
+    """The stage to write, of as many; ``ValueError`` if there are fewer."""
+    if stage is None:
+        return min(1, stages - 1)
+    if stage >= stages:
+        raise ValueError(
+            f"--trace-stage must be at most {stages - 1}, the last stage of this run, not {stage}"
+        )
+    return stage

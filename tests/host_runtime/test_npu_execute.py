@@ -194,7 +194,10 @@ def test_lineup_sees(entries: list[Entry], found: Lineup) -> None:
 def test_wikitext_model_by_command(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The GPT-2 beside the repository on its test text, every logit against those of `ianus ppl`."""
     data, trace = shared / "data", tmp_path / "trace.json"
-    model, text = data / "gpt2-wikitext-mini", data / "wikitext2" / "wiki.test.raw"
+    model, text = data / "gpt2-wikitext-mini", tmp_path / "text"
+    text.write_text(
+        (data / "wikitext2" / "wiki.test.raw").read_text(encoding="utf-8")[:1000], encoding="utf-8"
+    )
     arguments = ["npu", "run", "--model", str(model), "--text", str(text), "--input", "8", "--output", "2"]
     arguments += ["--cores", "1", "--all-logits", "--compare", "--trace", str(trace), "--json", "-"]
     assert cli.run(arguments) == 0
