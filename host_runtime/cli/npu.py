@@ -13,7 +13,7 @@ from host_runtime.cli.options import json_option, numerics_option, timing_option
 from host_runtime.cli.output import Output
 from host_runtime.npu.rtl_time import RtlTime
 from host_runtime.transport import open_transport
-from host_runtime.transport.base import RecordingTransport
+from host_runtime.transport.verilated import VerilatedTransport
 from pim_model.inference.run import Inference
 from pim_model.mapping.schedule import SCHEDULES, Mapping, schedule
 from pim_model.npu.machine import Machine, System
@@ -244,5 +244,5 @@ def _source(
         raise ValueError("--refresh must be left out where the RTL gives the time of macros: --pim rtl")
     with output.building(f"{machine.memory.name}/{machine.timing_name}") as progress:
         transport = open_transport("verilator", machine.memory, options["numerics"], progress)
-    assert isinstance(transport, RecordingTransport)
+    assert isinstance(transport, VerilatedTransport)
     return RtlTime(stack.enter_context(transport), machine.memory)

@@ -7,7 +7,10 @@ from pathlib import Path
 import click
 
 from host_runtime.cli.output import Output
-from pim_model.paper.claim import Outcome
+from pim_model.npu.closed_form import ClosedForm
+from pim_model.paper.bench import GPT2, Bench
+from pim_model.paper.claim import Claim, Outcome, outcome
+from pim_model.paper.cycles import fc_shapes
 from pim_model.paper.html import render
 from pim_model.paper.report import (
     Sensitivity,
@@ -16,6 +19,7 @@ from pim_model.paper.report import (
     sensitivity,
     summary,
 )
+from pim_model.spec.config import config
 from pim_model.spec.npu import CONSTANTS, describe
 
 __all__ = ["paper"]
@@ -41,7 +45,12 @@ __all__ = ["paper"]
     show_default=True,
     help="move each calibrated constant by a fifth, and say which verdicts change (the longest part)",
 )
-def paper(json_path: str | None, html_path: Path | None, moved: bool) -> int:
+@click.option(
+    "--rtl",
+    is_flag=True,
+    help="run the macro of every FC shape on the Verilated RTL too (built at the first use), and compare its cycles",
+)
+def paper(json_path: str | None, html_path: Path | None, moved: bool, rtl: bool) -> int:
     """Recompute every claim of the IANUS paper that can be checked, and say what holds.
 
     Tier 0 is arithmetic on the specification, tier 1 cycles of the memory, tier 2 ratios of two simulated systems,
@@ -53,11 +62,13 @@ def paper(json_path: str | None, html_path: Path | None, moved: bool) -> int:
     \b
     ianus paper
     ianus paper --json claims.json --html claims.html
-    ianus paper --json --no-sensitivity
+    ianus paper --json --no-sensitivity --rtl
     """
     output = Output(json_path)
     with output.working("claims") as progress:
         outcomes = recompute(progress=progress)
+    if rtl:
+        outcomes = sorted([*outcomes, _rtl(output)], key=lambda each: each.tier)
     effects: list[Sensitivity] = []
     if moved:
         with output.working("sensitivity") as progress:
@@ -68,6 +79,26 @@ def paper(json_path: str | None, html_path: Path | None, moved: bool) -> int:
     if html_path is not None:
         html_path.write_text(render(outcomes, describe(CONSTANTS), effects, calibrated), encoding="utf-8")
     return 1 if summary(outcomes).failed else 0
+
+
+def _rtl(output: Output) -> Outcome:
+    """The macros of all fully connected layers on the RTL."""
+    # Not needed, and thus not loaded, without --rtl.
+    from host_runtime.npu.rtl_time import RtlTime
+    from host_runtime.transport.verilated import VerilatedTransport
+
+    memory = config("ianus")
+    shapes = {shape for name in ("gpt2-base", *GPT2) for shape in fc_shapes(name)}
+    with output.building(memory.name) as progress:
+        transport = VerilatedTransport(memory, progress=progress)
+    with transport, output.working("RTL") as working:
+        measured, closed = RtlTime(transport, memory), ClosedForm(memory)
+        differing = 0
+        for index, shape in enumerate(sorted(shapes)):
+            differing += measured.cost(*shape, None) != closed.cost(*shape)
+            working((index + 1) / len(shapes))
+    statement = f"of {len(shapes)} FC shapes, those in which the RTL differs from the closed form"
+    return outcome(Claim("T1-rtl", statement, 1, 0, lambda _: differing, 0.0), Bench())
 
 
 def _print(output: Output, outcomes: list[Outcome], effects: list[Sensitivity], calibrated: set[str]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
+
 from host_runtime.driver import Driver
 from host_runtime.plan import stride
-from host_runtime.transport.base import RecordingTransport
+from host_runtime.transport.verilated import VerilatedTransport
 from pim_model.spec.config import Config
 from pim_model.spec.macro import MatVec
 from pim_model.spec.micro import MicroOp
@@ -27,17 +29,19 @@ class RtlTime:
 
     Parameters
     ----------
-    transport : RecordingTransport
-        An open device that records its commands.
+    transport : VerilatedTransport
+        An open simulation.
     config : Config
         Its shape.
     """
 
-    def __init__(self, transport: RecordingTransport, config: Config):
+    def __init__(self, transport: VerilatedTransport, config: Config):
         self._transport = transport
         self._config = config
         self._driver = Driver(transport, config)
         self._driver.set_refresh(False)
+        # A refresh that has begun would still hold up the first macro.
+        transport.wait_interrupt(4 * config.timing.cycles("tRFCab"))
         self._arrival = max(1, config.timing.cycles("RLREG + BL"))
 
     @lru_cache(maxsize=4096)  # noqa: B019 - one instance a process
@@ -62,9 +66,12 @@ class RtlTime:
             raise ValueError(
                 f"operands of a macro must fit in the buffer of {self._config.buffer_bytes} bytes, not take {needed}"
             )
-        self._transport.record(CAPACITY)
+        simulation = self._transport.simulation
+        simulation.record(CAPACITY)
         self._driver.wait(self._driver.submit(macro))
-        entries = [entry for entry in self._transport.recorded() if entry.channel == 0]
-        self._transport.record(0)
-        ends = (entry.cycle + 1 + (self._arrival if entry.micro.op in _RESULTS else 0) for entry in entries)
-        return max(ends) - entries[0].cycle, 0
+        trace = simulation.trace()
+        simulation.record(0)
+        own = trace[trace["channel"] == 0]  # the channels are in lock step
+        ends = own["cycle"].astype(np.int64) + 1
+        ends[np.isin(own["op"], _RESULTS)] += self._arrival
+        return int(ends.max()) - int(own["cycle"][0]), 0

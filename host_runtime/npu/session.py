@@ -68,8 +68,9 @@ class Session:
     prompt, outputs : int
         Tokens that will be read and generated.
     measured : bool
-        Transfers take the cycles that the device took, as on RTL; otherwise the model's. Macros always take the
-        device's.
+        Macros and transfers take the cycles that passed on the device while they were out, as on RTL: a macro's with
+        its inputs staged and its results read through the host port. Otherwise macros take the cycles of their
+        commands, as the golden device counts them, and transfers the model's.
     recorded : int, optional
         Stage whose commands on the device's buses are kept in ``entries``; its transport must record.
     gelu_in_pim, all_logits
@@ -147,9 +148,9 @@ class Session:
             self.dispatched.append(
                 Dispatched(number, places[id(command)], command.unit, tick, (before, after))
             )
-            if command.unit is Unit.PIM:
-                return (self._pim.macro_cycles - macro_cycles) * self._cycle
-            return max(1, after - before) * self._cycle if self._measured else None
+            if self._measured:
+                return max(1, after - before) * self._cycle
+            return (self._pim.macro_cycles - macro_cycles) * self._cycle if command.unit is Unit.PIM else None
 
         transport = driver.transport
         bus = transport if isinstance(transport, RecordingTransport) and number == self._recorded else None

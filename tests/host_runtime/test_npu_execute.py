@@ -22,10 +22,12 @@ from host_runtime.npu.rtl_time import RtlTime
 from host_runtime.npu.session import Dispatched, Session, Step
 from host_runtime.ops import Pim, pim_linear
 from host_runtime.transport import open_transport
-from host_runtime.transport.base import RecordingTransport
+from host_runtime.transport.verilated import VerilatedTransport
 from pim_model.npu.closed_form import ClosedForm
 from pim_model.npu.command import Unit
 from pim_model.npu.machine import Machine
+from pim_model.paper import bench as paper
+from pim_model.paper.cycles import fc_shapes
 from pim_model.spec.config import Config, config
 from pim_model.spec.micro import Micro, MicroOp
 from pim_model.spec.timing import TIMINGS
@@ -150,13 +152,27 @@ def test_rtl_takes_the_cycles_of_the_closed_form(timing: str, rng: np.random.Gen
     """25 random shapes in each of four presets; rows of `tiny` are too short for activation tables."""
     memory = config("tiny", timing)
     with open_transport("verilator", memory) as transport:
-        assert isinstance(transport, RecordingTransport)
+        assert isinstance(transport, VerilatedTransport)
         rtl, closed = RtlTime(transport, memory), ClosedForm(memory)
         for _ in range(25):
             rows, columns = int(rng.integers(1, 90)), int(rng.integers(1, 500))
             assert rtl.cost(rows, columns, False, None) == closed.cost(rows, columns), (rows, columns)
         with pytest.raises(ValueError, match="refresh must be off"):
             rtl.cost(8, 8, False, 100)
+
+
+@pytest.mark.verilator
+@pytest.mark.slow
+def test_rtl_takes_the_cycles_of_the_closed_form_on_every_fc_shape() -> None:
+    """Of GPT-2 base to 2.5B, activation tables included."""
+    memory = config("ianus")
+    shapes = {shape for name in ("gpt2-base", *paper.GPT2) for shape in fc_shapes(name)}
+    with open_transport("verilator", memory) as transport:
+        assert isinstance(transport, VerilatedTransport)
+        rtl, closed = RtlTime(transport, memory), ClosedForm(memory)
+        assert len(shapes) > 20
+        for shape in sorted(shapes):
+            assert rtl.cost(*shape, None) == closed.cost(*shape), shape
 
 
 # ------------------------------------------------------------------------------------------------------------- line-up
