@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from pim_model.inference.account import ORDER, busy, parts
+from pim_model.inference.collector import collector_paused
 from pim_model.inference.energy import Activity, Energy, activity, energy
 from pim_model.mapping.compiler import Compiler
 from pim_model.mapping.schedule import Mapping, Schedule
@@ -159,12 +160,13 @@ class Inference:
     def run(self, progress: Callable[[float], None] = lambda _: None, traced: int | None = None) -> Result:
         """Simulate everything. Of stage ``traced`` all cores are simulated, and the record is kept."""
         stages, kept = [], None
-        for number, (length, program) in enumerate(self._programs()):
-            record = self.simulate(program, self.machine.cores if number == traced else 1)
-            if number == traced:
-                kept = record
-            stages.append(self.stage(length, program, record))
-            progress((number + 1) / self.stages)
+        with collector_paused():
+            for number, (length, program) in enumerate(self._programs()):
+                record = self.simulate(program, self.machine.cores if number == traced else 1)
+                if number == traced:
+                    kept = record
+                stages.append(self.stage(length, program, record))
+                progress((number + 1) / self.stages)
         return Result(self.machine, stages[0], tuple(stages[1:]), kept)
 
     def simulate(self, program: Program, cores: int = 1, execute: Execute | None = None) -> Record:

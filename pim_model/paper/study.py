@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from pim_model.inference.account import ORDER, parts
+from pim_model.inference.collector import collector_paused
 from pim_model.inference.energy import Activity, Energy, activity, energy
 from pim_model.mapping.compiler import Compiler
 from pim_model.mapping.schedule import Mapping, schedule
@@ -90,7 +91,8 @@ class Study:
         key = (shape, machine, tokens, length, chosen, mapping, capacity)
         if key not in self._stages:
             timed = replace(machine, constants=self.constants)
-            self._stages[key] = self._compute(shape, timed, tokens, length, chosen, mapping, capacity)
+            with collector_paused():
+                self._stages[key] = self._compute(shape, timed, tokens, length, chosen, mapping, capacity)
         return self._stages[key]
 
     def _compute(
