@@ -60,6 +60,11 @@ def test_macros(test: str, bench: Bench) -> None:
     bench("top", "top_macros", test)
 
 
+def test_command_scheduler(bench: Bench) -> None:
+    """A token's macros and transfers, as the NPU's command scheduler begins them."""
+    bench("top", "top_scheduler", "token")
+
+
 @pytest.mark.parametrize("test", ["silent_channel", "silent_read", "long_silence_in_order"])
 def test_errors(test: str, bench: Bench) -> None:
     bench("top", "top_errors", test)
