@@ -18,11 +18,11 @@ from host_runtime.llm.layers import add, gelu_new, layer_norm, masked_softmax, r
 from host_runtime.npu.placed import PlacedModel
 from host_runtime.ops import Matrix
 from pim_model.npu.command import Command, Op, Unit
+from pim_model.spec.npu import ELEMENT_BYTES
 
 __all__ = ["Stage"]
 
 _ROUNDED = rounding_of("bf16")
-ELEMENT = 2
 
 
 class Stage:
@@ -179,7 +179,7 @@ class Stage:
     def _read(self, layer: int, kind: int, head: int, count: int) -> F32:
         dim = self._placed.model.head_dim
         address = self._placed.cache_address(layer, kind, head, 0)
-        data = self._placed.pim.driver.transport.read_memory(address, count * dim * ELEMENT)
+        data = self._placed.pim.driver.transport.read_memory(address, count * dim * ELEMENT_BYTES)
         return from_bits(np.frombuffer(data, dtype="<u2").reshape(count, dim))
 
     def _write(self, layer: int, kind: int, head: int) -> None:

@@ -12,10 +12,9 @@ from host_runtime.bits import F32, from_bits, to_bits
 from host_runtime.llm.checkpoint import Checkpoint
 from host_runtime.ops import Matrix, Pim
 from pim_model.spec.models import Transformer
+from pim_model.spec.npu import ELEMENT_BYTES
 
 __all__ = ["PlacedBlock", "PlacedModel", "shape_of"]
-
-ELEMENT = 2
 
 
 def shape_of(checkpoint: Checkpoint) -> Transformer:
@@ -73,7 +72,7 @@ class PlacedModel:
         self._tied = checkpoint.config.tie_word_embeddings
         self._tokens = 0 if self._tied else self._stored(checkpoint.tensor("wte.weight", bf16=True))
         self._positions = self._stored(checkpoint.tensor("wpe.weight", bf16=True))
-        vector = self.model.head_dim * ELEMENT
+        vector = self.model.head_dim * ELEMENT_BYTES
         self._cache_step = self.model.context * vector
         self._cache = pim.reserve(2 * self.model.blocks * self.model.heads * self._cache_step)
 
@@ -85,7 +84,7 @@ class PlacedModel:
     def cache_address(self, layer: int, kind: int, head: int, position: int) -> int:
         """Where the key (``kind`` 0) or value (1) of a token lies; a head's lie token after token."""
         place = (layer * 2 + kind) * self.model.heads + head
-        return self._cache + place * self._cache_step + position * self.model.head_dim * ELEMENT
+        return self._cache + place * self._cache_step + position * self.model.head_dim * ELEMENT_BYTES
 
     def embeddings(self, tokens: list[int], first: int) -> tuple[F32, F32]:
         """Read token and position embeddings [n, width] from the device.
@@ -95,7 +94,7 @@ class PlacedModel:
         width = self.model.width
         words = np.stack([self._row(token) for token in tokens])
         read = self.pim.driver.transport.read_memory(
-            self._positions + first * width * ELEMENT, len(tokens) * width * ELEMENT
+            self._positions + first * width * ELEMENT_BYTES, len(tokens) * width * ELEMENT_BYTES
         )
         return words, from_bits(np.frombuffer(read, dtype="<u2").reshape(len(tokens), width))
 
@@ -103,7 +102,7 @@ class PlacedModel:
         """A token's embedding [width]."""
         transport, width = self.pim.driver.transport, self.model.width
         if not self._tied:
-            read = transport.read_memory(self._tokens + token * width * ELEMENT, width * ELEMENT)
+            read = transport.read_memory(self._tokens + token * width * ELEMENT_BYTES, width * ELEMENT_BYTES)
             return from_bits(np.frombuffer(read, dtype="<u2"))
         geometry = self.pim.config.geometry
         group, output = divmod(token, geometry.outputs)
@@ -112,7 +111,7 @@ class PlacedModel:
         pieces = []
         for tile in range(tiles):
             row = self.head.place.start + group * tiles + tile
-            size = ELEMENT * min(geometry.elements, width - tile * geometry.elements)
+            size = ELEMENT_BYTES * min(geometry.elements, width - tile * geometry.elements)
             pieces.append(transport.read_memory(geometry.address(row, channel, bank), size))
         return from_bits(np.frombuffer(b"".join(pieces), dtype="<u2"))
 

@@ -12,11 +12,9 @@ from typing import NamedTuple
 from pim_model.npu.command import Macro
 from pim_model.npu.pim_time import PimTime
 from pim_model.npu.units import Units
-from pim_model.spec.npu import ARRAY_COLUMNS, TICKS_PER_NS
+from pim_model.spec.npu import ARRAY_COLUMNS, ELEMENT_BYTES, TICKS_PER_NS
 
 __all__ = ["Estimate", "estimate"]
-
-ELEMENT = 2
 
 
 class Estimate(NamedTuple):
@@ -48,7 +46,7 @@ def estimate(
     ``prefetch``: ticks of the command of the vector unit before it, during which the first tile can be loaded.
     """
     machine = units.machine
-    load = units.transfer(inputs * min(ARRAY_COLUMNS, share) * ELEMENT)
+    load = units.transfer(inputs * min(ARRAY_COLUMNS, share) * ELEMENT_BYTES)
     compute = units.matrix(tokens, inputs, min(ARRAY_COLUMNS, share))
     slower = max(load, compute)
     if printed:
@@ -56,7 +54,7 @@ def estimate(
     else:
         # What a stream of tiles adds for each: latency and set-up are paid once.
         step = max(
-            units.stream(inputs * ARRAY_COLUMNS * ELEMENT),
+            units.stream(inputs * ARRAY_COLUMNS * ELEMENT_BYTES),
             units.matrix(tokens, inputs, ARRAY_COLUMNS, first=False),
         )
         matrix = load + compute + (-(-share // ARRAY_COLUMNS) - 1) * step - min(prefetch, load)

@@ -16,10 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pim_model.mapping.emitter import Emitter
-from pim_model.mapping.fully_connected import ELEMENT, in_pim, load
+from pim_model.mapping.fully_connected import in_pim, load
 from pim_model.npu.command import Macro, Op, Part, Unit
 from pim_model.npu.units import Units
 from pim_model.spec.models import Transformer
+from pim_model.spec.npu import ELEMENT_BYTES
 
 __all__ = ["Heads"]
 
@@ -216,7 +217,7 @@ class Heads:
                 head=head,
                 staged=head > 0 or name != "key",
             )
-        size = width * dim * ELEMENT
+        size = width * dim * ELEMENT_BYTES
         weights = load(self.emitter, self.units, Part.ATTENTION_FC, size, gate, layer=self.layer, head=head)
         place = self.emitter.add(
             Unit.MATRIX,
@@ -249,7 +250,7 @@ class Heads:
         return self._add(Unit.DMA_OUT, op, self._moved(self.tokens) + extra, made, head=head, size=size)
 
     def _bytes(self, tokens: int) -> int:
-        return tokens * self.model.head_dim * ELEMENT
+        return tokens * self.model.head_dim * ELEMENT_BYTES
 
     def _moved(self, tokens: int) -> int:
         return self.units.transfer(self._bytes(tokens))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pim_model.mapping.algorithm1 import Estimate, estimate
 from pim_model.mapping.attention import Heads
 from pim_model.mapping.emitter import Emitter
-from pim_model.mapping.fully_connected import ELEMENT, in_pim, on_matrix_unit
+from pim_model.mapping.fully_connected import in_pim, on_matrix_unit
 from pim_model.mapping.partition import partition, placement, require_room
 from pim_model.mapping.schedule import Mapping, Schedule, schedule
 from pim_model.npu.command import Command, Macro, Op, Part, Unit
@@ -14,6 +14,7 @@ from pim_model.npu.machine import Machine, System
 from pim_model.npu.pim_time import PimTime
 from pim_model.npu.units import Units
 from pim_model.spec.models import Transformer
+from pim_model.spec.npu import ELEMENT_BYTES
 
 __all__ = ["Compiler"]
 
@@ -152,7 +153,7 @@ class Compiler:
         return self._emitter.commands
 
     def _embedding(self, tokens: int) -> int:
-        size = tokens * self.model.width * ELEMENT
+        size = tokens * self.model.width * ELEMENT_BYTES
         loaded = self._emitter.add(
             Unit.DMA_IN, Op.EMBED, Part.EMBEDDING, self.units.transfer(2 * size), size=2 * size
         )
@@ -266,7 +267,7 @@ class Compiler:
         devices = self.machine.devices
         if devices == 1:
             return needed
-        size = elements * ELEMENT // devices
+        size = elements * ELEMENT_BYTES // devices
         return self._emitter.add(
             Unit.SYNC, Op.GATHER, part, self.units.gather(size), needed, layer=layer, size=size
         )

@@ -6,12 +6,9 @@ from __future__ import annotations
 from pim_model.mapping.emitter import Emitter
 from pim_model.npu.command import Macro, Op, Part, Unit
 from pim_model.npu.units import Units
-from pim_model.spec.npu import ARRAY_COLUMNS
+from pim_model.spec.npu import ARRAY_COLUMNS, ELEMENT_BYTES
 
-__all__ = ["ELEMENT", "in_pim", "on_matrix_unit"]
-
-ELEMENT = 2
-"""Bytes of a BF16."""
+__all__ = ["in_pim", "load", "on_matrix_unit"]
 
 
 def in_pim(
@@ -78,7 +75,7 @@ def on_matrix_unit(
     gates = () if prefetch else needs
     for first in range(0, outputs, ARRAY_COLUMNS):
         columns = min(ARRAY_COLUMNS, outputs - first)
-        size = inputs * columns * ELEMENT
+        size = inputs * columns * ELEMENT_BYTES
         later = first > 0
         weights = load(emitter, units, part, size, *gates, layer=layer, flows=later)
         place = emitter.add(

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from pim_model.mapping.layout import rows_needed
 from pim_model.npu.machine import Machine, System
 from pim_model.spec.models import Transformer
-from pim_model.spec.npu import ACTIVATION_BYTES, ARRAY_ROWS
+from pim_model.spec.npu import ACTIVATION_BYTES, ARRAY_ROWS, ELEMENT_BYTES
 
 __all__ = ["Partition", "Placement", "partition", "placement"]
-
-ELEMENT = 2
-"""Bytes of a BF16."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +73,9 @@ def placement(model: Transformer, machine: Machine, tokens: int, *, capacity: bo
     block = sum(padded(rows, columns) for rows, columns in model.fully_connected.values())
     head = padded(model.vocabulary, model.width) if model.decoder else 0
     weights = model.blocks * block + head
-    embeddings = (model.context + (0 if model.decoder else model.vocabulary)) * model.width * ELEMENT
-    cache = 2 * model.blocks * model.width * tokens * ELEMENT if model.decoder else 0
-    vectors = model.blocks * 13 * model.width * ELEMENT  # biases, and scales of the layer norms
+    embeddings = (model.context + (0 if model.decoder else model.vocabulary)) * model.width * ELEMENT_BYTES
+    cache = 2 * model.blocks * model.width * tokens * ELEMENT_BYTES if model.decoder else 0
+    vectors = model.blocks * 13 * model.width * ELEMENT_BYTES  # biases, and scales of the layer norms
     other = embeddings + -(-cache // machine.devices) + vectors
     blocks, head_in_pim, copies = model.blocks if machine.pim else 0, machine.pim, 0
     if machine.system is System.PARTITIONED:
@@ -114,7 +111,7 @@ def activation_bytes(model: Transformer, machine: Machine, tokens: int) -> int:
     width = tokens * model.width
     attention = 3 * width + tokens * (3 * model.head_dim + tokens)
     feed_forward = 2 * width + tokens * share.inner + min(tokens, ARRAY_ROWS) * model.inner
-    return ELEMENT * max(attention, feed_forward)
+    return ELEMENT_BYTES * max(attention, feed_forward)
 
 
 def require_room(model: Transformer, machine: Machine, tokens: int) -> None:

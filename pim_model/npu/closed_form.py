@@ -69,7 +69,7 @@ class ClosedForm:
         """
         return self.cost(rows, columns, activation, refresh_due)[0]
 
-    @lru_cache(maxsize=4096)  # noqa: B019 - one instance a configuration, kept as long as the process
+    @lru_cache(maxsize=1 << 16)  # noqa: B019 - one instance a configuration; a refresh has two thousand phases
     def cost(
         self, rows: int, columns: int, activation: bool = False, refresh_due: int | None = None
     ) -> tuple[int, int]:

@@ -19,6 +19,9 @@ TICKS_PER_NS = 14
 CORE_TICKS = 20
 """Ticks of a cycle of the NPU: 700 MHz [P, Table 1]."""
 
+ELEMENT_BYTES = 2
+"""A BF16."""
+
 CORES = 4
 ISSUE_SLOTS = 4
 """Commands that a unit's issue queue holds [P, Table 1]."""

@@ -11,12 +11,13 @@ from pim_model.inference.run import Inference
 from pim_model.npu.machine import Machine, System
 from pim_model.npu.pim_time import source
 from pim_model.paper.bench import Bench
+from pim_model.paper.calibrate import search
 from pim_model.paper.claim import Claim, Outcome, outcome
 from pim_model.paper.html import render
 from pim_model.paper.report import ALL, by_calibration, recompute, sensitivity, summary
 from pim_model.paper.study import Study
 from pim_model.spec.models import transformer
-from pim_model.spec.npu import TICKS_PER_NS, describe
+from pim_model.spec.npu import CONSTANTS, TICKS_PER_NS, describe
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +122,16 @@ def test_sensitivity_marks_what_constants_decide(outcomes: list[Outcome]) -> Non
     assert page.count("<svg") >= 7
     assert page.index("Fig. 8:") < page.index("Fig. 13:") < page.index("Fig. 18:")
     assert all(o.id in page for o in outcomes if "/" not in o.id)
+
+
+def test_search_walks_downhill() -> None:
+    """On a bowl whose bottom is known, and never uphill."""
+    target = CONSTANTS.norm_step * 1.5
+    found = list(search(400, 3, of=lambda constants: abs(constants.norm_step - target)))
+    losses = [least for least, _ in found]
+    assert losses == sorted(losses, reverse=True)
+    assert found[-1][1].norm_step == pytest.approx(target, rel=0.02)
+    assert found[-1][1].weight_energy == CONSTANTS.weight_energy, "energy is left alone"
 
 
 def test_command_writes_json_and_page(
