@@ -1,8 +1,8 @@
 """The search behind the calibrated constants of time: ``python -m pim_model.paper.calibrate``, when the model changes.
 
 A random walk. What it lessens is the sum of squared deviations of the claims of tiers 2 and 3, those beyond a tenth
-weighing many times as much, and of the numbers of tier 4, which weigh little. Energy's constants are left alone: no time
-depends on them.
+weighing many times as much, and of the numbers of tier 4, which weigh little. Energy's constants are left alone: no
+time depends on them.
 """
 
 from __future__ import annotations
