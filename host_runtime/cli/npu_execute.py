@@ -42,6 +42,7 @@ class Request:
     machine: Machine
     backend: str
     numerics: str
+    mapping: Mapping
     gelu_in_pim: bool
     all_logits: bool
     compare: bool
@@ -55,12 +56,10 @@ def request_of(machine: Machine, options: dict[str, Any]) -> Request:
     """What is to be executed; ``ValueError`` for an option that execution does not know."""
     if options["text_path"] is None:
         raise ValueError("--text must name the text that the model reads")
-    for option, allowed in (("schedule_name", "pas"), ("mapping_name", Mapping.PIM.value)):
-        if options[option] not in (None, allowed):
-            text = option.removesuffix("_name").replace("mapping", "fc")
-            raise ValueError(
-                f"--{text} must be {allowed} for a model that is executed, not {options[option]}"
-            )
+    if options["schedule_name"] != "pas":
+        raise ValueError(
+            f"--schedule must be pas for a model that is executed, not {options['schedule_name']}"
+        )
     if options["head_dim"] is not None:
         raise ValueError("--head-dim must be left out for a model that is executed: its weights decide")
     if options["pim_name"] == "closed":
@@ -76,6 +75,7 @@ def request_of(machine: Machine, options: dict[str, Any]) -> Request:
         machine=machine,
         backend="verilator" if options["pim_name"] == "rtl" else "model",
         numerics=options["numerics"],
+        mapping=Mapping(options["mapping_name"] or Mapping.PIM.value),
         gelu_in_pim=options["gelu"] == "pim",
         all_logits=options["all_logits"],
         compare=options["compare"],
@@ -83,6 +83,8 @@ def request_of(machine: Machine, options: dict[str, Any]) -> Request:
     )
     if asked.compare and asked.gelu_in_pim:
         raise ValueError("--compare needs --gelu vector: `ianus ppl` computes GELU exactly")
+    if asked.compare and asked.mapping is not Mapping.PIM:
+        raise ValueError("--compare needs --fc pim: `ianus ppl` has every layer in PIM")
     if options["trace_path"] or options["vcd_path"]:
         stage = traced_stage(options["trace_stage"], max(1, tokens_out))
         return replace(asked, stage=stage, trace_path=options["trace_path"], vcd_path=options["vcd_path"])
@@ -114,6 +116,7 @@ def execute(request: Request) -> int:
             len(prompt),
             request.tokens_out,
             measured=request.backend == "verilator",
+            mapping=request.mapping,
             gelu_in_pim=request.gelu_in_pim,
             all_logits=request.all_logits,
             recorded=stage,

@@ -8,7 +8,7 @@ all cores, so a command does the work of each of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from host_runtime.bits import F32, from_bits, to_bits
 from host_runtime.llm.layers import add, gelu_new, layer_norm, masked_softmax, rounding_of, scores, weighted
 from host_runtime.npu.placed import PlacedModel
-from host_runtime.ops import Matrix
+from host_runtime.npu.tiles import Tiles
 from pim_model.npu.command import Command, Op, Unit
 from pim_model.spec.npu import ELEMENT_BYTES
 
@@ -36,6 +36,8 @@ class Stage:
         New tokens.
     first : int
         Position of the first of them; keys and values of earlier ones are in the device's memory.
+    program : sequence of Command
+        What will be performed.
 
     Attributes
     ----------
@@ -45,16 +47,17 @@ class Stage:
         The likeliest token after the last.
     """
 
-    def __init__(self, placed: PlacedModel, tokens: list[int], first: int):
+    def __init__(self, placed: PlacedModel, tokens: list[int], first: int, program: Sequence[Command]):
         model = placed.model
         self.logits: F32 = np.empty((0, model.vocabulary), np.float32)
         self.best = -1
         self._placed = placed
+        self._tiles = Tiles(placed, program)
         self._tokens, self._first = tokens, first
         self._embedded: tuple[F32, F32] | None = None
         self._stream: F32 = np.empty((1, 0, model.width), np.float32)
         self._normed = self._inner = self._made = self._stream
-        self._norms = 0
+        self._norms = self._place = 0
         # Side by side as the fused layer of `host_runtime.llm` gives them, so that products see the same layout.
         self._merged = np.empty((1, len(tokens), 3, model.heads, model.head_dim), np.float32)
         self._mixed = np.empty((1, model.heads, len(tokens), model.head_dim), np.float32)
@@ -87,14 +90,15 @@ class Stage:
             Op.ARGMAX: self._argmax,
         }
 
-    def perform(self, command: Command) -> None:
-        """Do what a command says; ``ValueError`` for one that only a matrix unit with weights of its own could do."""
+    def perform(self, place: int, command: Command) -> None:
+        """Do what the command at ``place`` of the program says."""
         if command.unit is Unit.SYNC:
             return
-        operation = self._operations.get(command.op)
-        if operation is None or (command.op in _FULLY_CONNECTED and command.unit is not Unit.PIM):
-            raise ValueError(f"{command.op.value} must run in PIM to be executed, not on {command.unit.name}")
-        operation(command)
+        if command.op is Op.LOAD_WEIGHTS:
+            self._tiles.load(place)
+            return
+        self._place = place
+        self._operations[command.op](command)
 
     # ------------------------------------------------------------------------------------------- vectors and embeddings
 
@@ -129,41 +133,48 @@ class Stage:
 
     # ---------------------------------------------------------------------------------------------------------- macros
 
-    def _product(self, matrix: Matrix, x: F32, activation: str | None = None) -> F32:
-        """[1, n, columns] to [1, n, rows] in PIM."""
-        bits = to_bits("x", np.ascontiguousarray(x[0]))
-        return from_bits(self._placed.pim.linear(matrix, bits, activation))[None]
+    def _product(self, command: Command, x: F32, out: F32 | None = None) -> F32:
+        """[1, n, columns] to [1, n, rows], in PIM, or a tile of it on the matrix unit.
 
-    def _make(self, kind: str, part: int, command: Command) -> None:
-        matrix = self._placed.blocks[command.layer].heads[kind][command.head]
+        The first tile of a layer makes its ``out``; others come with it.
+        """
+        matrix = self._tiles.matrix(command)
+        if command.unit is Unit.PIM:
+            assert command.macro is not None
+            activation = "gelu" if command.macro.activation else None
+            bits = to_bits("x", np.ascontiguousarray(x[0]))
+            return from_bits(self._placed.pim.linear(matrix, bits, activation))[None]
+        if out is None or out.shape != (1, x.shape[1], matrix.rows):
+            out = np.empty((1, x.shape[1], matrix.rows), np.float32)
+        self._tiles.multiply(self._place, command, x, out)
+        return out
+
+    def _make(self, part: int, command: Command) -> None:
         heads = self._placed.heads_of(command.head)
-        made = self._product(matrix, self._normed)
+        made = self._product(command, self._normed)
         self._merged[:, :, part, heads] = made.reshape(1, len(self._tokens), len(heads), -1)
 
     def _query(self, command: Command) -> None:
-        self._make("query", 0, command)
+        self._make(0, command)
 
     def _key(self, command: Command) -> None:
-        self._make("key", 1, command)
+        self._make(1, command)
 
     def _value(self, command: Command) -> None:
-        self._make("value", 2, command)
+        self._make(2, command)
 
     def _projection(self, command: Command) -> None:
         merged = self._mixed.transpose(0, 2, 1, 3).reshape(1, len(self._tokens), -1)
-        self._made = self._product(self._placed.blocks[command.layer].projection, merged)
+        self._made = self._product(command, merged, self._made)
 
     def _expand(self, command: Command) -> None:
-        assert command.macro is not None
-        activation = "gelu" if command.macro.activation else None
-        self._inner = self._product(self._placed.blocks[command.layer].expand, self._normed, activation)
+        self._inner = self._product(command, self._normed, self._inner)
 
     def _contract(self, command: Command) -> None:
-        self._made = self._product(self._placed.blocks[command.layer].contract, self._inner)
+        self._made = self._product(command, self._inner, self._made)
 
     def _head(self, command: Command) -> None:
-        del command
-        self.logits = self._product(self._placed.head, self._normed)[0]
+        self.logits = self._product(command, self._normed, self.logits[None])[0]
 
     def _argmax(self, command: Command) -> None:
         del command
@@ -242,6 +253,3 @@ class Stage:
             self._mixed[0, head] = weighted(self._scores[head], self._values[head], _ROUNDED)
 
         self._each(command, mix)
-
-
-_FULLY_CONNECTED = (Op.QUERY, Op.KEY, Op.VALUE, Op.PROJECTION, Op.EXPAND, Op.CONTRACT, Op.HEAD)

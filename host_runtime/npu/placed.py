@@ -100,18 +100,24 @@ class PlacedModel:
 
     def _row(self, token: int) -> F32:
         """A token's embedding [width]."""
-        transport, width = self.pim.driver.transport, self.model.width
-        if not self._tied:
-            read = transport.read_memory(self._tokens + token * width * ELEMENT_BYTES, width * ELEMENT_BYTES)
-            return from_bits(np.frombuffer(read, dtype="<u2"))
-        geometry = self.pim.config.geometry
-        group, output = divmod(token, geometry.outputs)
+        if self._tied:
+            return self.row(self.head, token)
+        width = self.model.width
+        read = self.pim.driver.transport.read_memory(
+            self._tokens + token * width * ELEMENT_BYTES, width * ELEMENT_BYTES
+        )
+        return from_bits(np.frombuffer(read, dtype="<u2"))
+
+    def row(self, matrix: Matrix, number: int) -> F32:
+        """Read a row of a matrix [columns] from the tiles that PIM multiplies by."""
+        transport, geometry = self.pim.driver.transport, self.pim.config.geometry
+        group, output = divmod(number, geometry.outputs)
         channel, bank = divmod(output, geometry.banks)
-        tiles = -(-width // geometry.elements)
+        tiles = -(-matrix.columns // geometry.elements)
         pieces = []
         for tile in range(tiles):
-            row = self.head.place.start + group * tiles + tile
-            size = ELEMENT_BYTES * min(geometry.elements, width - tile * geometry.elements)
+            row = matrix.place.start + group * tiles + tile
+            size = ELEMENT_BYTES * min(geometry.elements, matrix.columns - tile * geometry.elements)
             pieces.append(transport.read_memory(geometry.address(row, channel, bank), size))
         return from_bits(np.frombuffer(b"".join(pieces), dtype="<u2"))
 

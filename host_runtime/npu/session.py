@@ -73,7 +73,7 @@ class Session:
         commands, as the golden device counts them, and transfers the model's.
     recorded : int, optional
         Stage whose commands on the device's buses are kept in ``entries``; its transport must record.
-    gelu_in_pim, all_logits
+    mapping, gelu_in_pim, all_logits
         As of :class:`~pim_model.mapping.compiler.Compiler`.
 
     Raises ``ValueError`` for what the model, the machine or the context does not allow.
@@ -88,6 +88,7 @@ class Session:
         outputs: int,
         *,
         measured: bool,
+        mapping: Mapping = Mapping.PIM,
         gelu_in_pim: bool = False,
         all_logits: bool = False,
         recorded: int | None = None,
@@ -100,7 +101,7 @@ class Session:
             source("closed", machine.memory),
             prompt,
             outputs,
-            mapping=Mapping.PIM,
+            mapping=mapping,
             gelu_in_pim=gelu_in_pim,
             all_logits=all_logits,
         )
@@ -134,20 +135,19 @@ class Session:
         return Result(self.inference.machine, accounts[0], tuple(accounts[1:]), steps[-1].record)
 
     def _step(self, number: int, program: list[Command], tokens: list[int], first: int) -> Step:
-        operands = Operands(self._placed, tokens, first)
+        operands = Operands(self._placed, tokens, first, program)
         places = {id(command): place for place, command in enumerate(program)}
         driver = self._pim.driver
 
         def execute(command: Command, tick: int) -> int | None:
+            place = places[id(command)]
             if command.unit is not Unit.PIM and command.unit not in OFF_CHIP:
-                operands.perform(command)
+                operands.perform(place, command)
                 return None
             before, macro_cycles = driver.cycles(), self._pim.macro_cycles
-            operands.perform(command)
+            operands.perform(place, command)
             after = driver.cycles()
-            self.dispatched.append(
-                Dispatched(number, places[id(command)], command.unit, tick, (before, after))
-            )
+            self.dispatched.append(Dispatched(number, place, command.unit, tick, (before, after)))
             if self._measured:
                 return max(1, after - before) * self._cycle
             return (self._pim.macro_cycles - macro_cycles) * self._cycle if command.unit is Unit.PIM else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from host_runtime.bits import to_bits
 from host_runtime.driver import Driver
 from host_runtime.llm.checkpoint import Checkpoint, load_checkpoint
 from host_runtime.llm.config import GPT2Config
-from host_runtime.llm.gpt2 import GPT2
+from host_runtime.llm.gpt2 import GPT2, reference_linear
 from host_runtime.llm.synthetic import write_random_checkpoint
 from host_runtime.npu.device_trace import device_events
 from host_runtime.npu.lineup import Lineup, line_up
@@ -23,6 +24,7 @@ from host_runtime.npu.session import Dispatched, Session, Step
 from host_runtime.ops import Pim, pim_linear
 from host_runtime.transport import open_transport
 from host_runtime.transport.verilated import VerilatedTransport
+from pim_model.mapping.schedule import Mapping
 from pim_model.npu.closed_form import ClosedForm
 from pim_model.npu.command import Unit
 from pim_model.npu.machine import Machine
@@ -46,7 +48,7 @@ def checkpoint(directory: Path, shape: GPT2Config) -> Checkpoint:
 
 
 def run(
-    model: Checkpoint, backend: str, memory: Config, outputs: int, *, cores: int = 1, **settings: bool
+    model: Checkpoint, backend: str, memory: Config, outputs: int, *, cores: int = 1, **settings: Any
 ) -> tuple[Session, list[Step], int]:
     with open_transport(backend, memory) as transport:
         pim = Pim(Driver(transport, memory), memory)
@@ -97,6 +99,19 @@ def test_gelu_in_memory_is_another_arithmetic(tmp_path: Path) -> None:
     _, table, _ = run(model, "model", memory, 1, gelu_in_pim=True)
     difference = np.abs(exact[0].logits - table[0].logits).max()
     assert 0 < difference < 0.1
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_matrix_unit_multiplies_by_the_same_bytes(cores: int, tmp_path: Path) -> None:
+    """Weights read from PIM's tiles and multiplied in FP32: what numpy makes of the model, but for a last bit."""
+    model, memory = checkpoint(tmp_path, SMALL), config("ianus")
+    session, steps, _ = run(model, "model", memory, 2, cores=cores, mapping=Mapping.MATRIX)
+    gpt2 = GPT2(model, reference_linear("bf16"))
+    cache = gpt2.cache()
+    for step, tokens in zip(steps, (PROMPT, [steps[0].token]), strict=True):
+        expected = gpt2.forward(np.array(tokens), cache)
+        assert np.abs(step.logits - expected).max() < 0.01 * np.abs(expected).max()
+    assert not any(each.unit is Unit.PIM for each in session.dispatched)
 
 
 def test_measured_cycles_are_the_time_of_macros(tmp_path: Path) -> None:
@@ -241,7 +256,7 @@ def directory(tmp_path: Path) -> Path:
             ("--text", "x", "--schedule", "naive"),
             "--schedule must be pas for a model that is executed, not naive",
         ),
-        (("--text", "x", "--fc", "matrix"), "--fc must be pim for a model that is executed, not matrix"),
+        (("--text", "x", "--fc", "matrix", "--compare"), "--compare needs --fc pim"),
         (("--text", "x", "--head-dim", "8"), "--head-dim must be left out"),
         (("--text", "x", "--pim", "closed"), "--pim must be golden or rtl"),
         (("--text", "x", "--compare", "--gelu", "pim"), "--compare needs --gelu vector"),
