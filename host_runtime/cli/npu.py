@@ -19,6 +19,7 @@ from pim_model.mapping.schedule import SCHEDULES, Mapping, schedule
 from pim_model.npu.machine import Machine, System
 from pim_model.npu.pim_time import PimTime, source
 from pim_model.npu.trace import write_perfetto, write_vcd
+from pim_model.numerics.profiles import PROFILES
 from pim_model.spec.models import MODELS, Transformer, transformer
 from pim_model.spec.npu import CHANNELS, CORES, ISSUE_SLOTS, PENDING_SLOTS
 
@@ -30,6 +31,7 @@ def npu() -> None:
     """Model the NPU of the prototype: four cores, command schedulers, and PIM memory they share."""
 
 
+DEFAULT_NUMERICS = next(iter(PROFILES))
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -183,6 +185,11 @@ def _time(model: Transformer, machine: Machine, options: dict[str, Any]) -> int:
             raise ValueError(
                 f"--{option.removesuffix('_path')} needs a model that can be executed: --model DIR"
             )
+    if options["numerics"] != DEFAULT_NUMERICS:
+        raise ValueError("--numerics changes nothing where a shape is timed: it needs --model DIR")
+    written = options["trace_path"] or options["vcd_path"]
+    if options["trace_stage"] is not None and not written:
+        raise ValueError("--trace-stage needs --trace or --vcd")
     if options["head_dim"] is not None:
         model = model.with_head_dim(options["head_dim"])
     output = Output(options["json_path"])
@@ -200,7 +207,6 @@ def _time(model: Transformer, machine: Machine, options: dict[str, Any]) -> int:
             gelu_in_pim=options["gelu"] != "vector",
             all_logits=options["all_logits"],
         )
-        written = options["trace_path"] or options["vcd_path"]
         stage = traced_stage(options["trace_stage"], inference.stages) if written else None
         with output.working(f"{model.name} on {options['system']}") as progress:
             result = inference.run(progress, stage)

@@ -45,6 +45,8 @@ def test_golden_schedule_gives_the_same_report(capsys: pytest.CaptureFixture[str
         (("--text", "x"), "--text needs a model that can be executed"),
         (("--compare",), "--compare needs a model that can be executed"),
         (("--pim", "rtl", "--refresh"), "--refresh must be left out where the RTL gives the time"),
+        (("--numerics", "fp32_tree"), "--numerics changes nothing where a shape is timed"),
+        (("--trace-stage", "1"), "--trace-stage needs --trace or --vcd"),
         (("--trace", "x.json", "--trace-stage", "3"), "--trace-stage must be at most 2"),
         (("--cores", "3"), "cores must be one of 1, 2, 4, not 3"),
         (("--devices", "8"), "heads must divide among 4 cores of 8 devices, and gpt2-base has 12"),
