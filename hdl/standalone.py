@@ -20,6 +20,12 @@ class Standalone(wiring.Component):
 
     ``ValueError`` for a configuration that :class:`~hdl.phy.aim_device.AimDevice` does not serve.
 
+    Parameters
+    ----------
+    config : Config
+    build : int
+        As in :class:`~hdl.host.registers.RegisterFile`.
+
     Members
     -------
     regs : In(AXI4-Lite), mem : In(AXI4), irq : Out(1)
@@ -28,8 +34,8 @@ class Standalone(wiring.Component):
         All members of :class:`~hdl.phy.interface.PhySignature`, both directions, to be watched.
     """
 
-    def __init__(self, config: Config):
-        self._config = config
+    def __init__(self, config: Config, build: int = 0):
+        self._config, self._build = config, build
         self._devices = [AimDevice(config) for _ in range(config.geometry.channels)]
         watched = wiring.Signature(
             {name: Out(member.shape) for name, member in PhySignature().members.items()}
@@ -45,7 +51,7 @@ class Standalone(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.prototype = prototype = Prototype(self._config)
+        m.submodules.prototype = prototype = Prototype(self._config, self._build)
         connect(m, flipped(self.regs), prototype.regs)
         connect(m, flipped(self.mem), prototype.mem)
         m.d.comb += self.irq.eq(prototype.irq)

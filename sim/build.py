@@ -7,6 +7,7 @@ The whole simulation: Amaranth -> Verilog -> Verilator -> C++ -> one library tha
 * ``verilated-<digest of the run-time library's sources and flags>/*.o``;
 * ``prototype-<digest of the Verilog, C++ sources, flags and tools>/prototype.so``, with ``build.log``;
 * ``device-<...>/device.so``: the device model alone;
+* ``serial-<...>/serial.so``: a board behind a serial line;
 * ``rtl-device-<...>/rtl-device.so``: the synthesisable device alone.
 """
 
@@ -24,10 +25,20 @@ from typing import Any, Literal
 from pim_model.buildcache import build_root, digest, once
 from pim_model.spec.config import Config
 from sim.compile import Log, Progress, Unit, compile_units, link
-from sim.headers import device_ports_header, ports_header, spec_header
+from sim.headers import device_ports_header, ports_header, serial_ports_header, spec_header
 from sim.toolchain import STANDARD, BuildError, compiler, target, verilator, verilator_root, versions
 
-__all__ = ["BuildError", "Device", "device_library", "library", "library_of", "rtl_device_library", "verilog"]
+__all__ = [
+    "BuildError",
+    "Device",
+    "device_library",
+    "library",
+    "library_of",
+    "rtl_device_library",
+    "serial_library",
+    "serial_verilog",
+    "verilog",
+]
 
 _HERE = Path(__file__).resolve().parent
 _NATIVE = _HERE / "native"
@@ -180,6 +191,22 @@ def rtl_device_library(config: Config, progress: Progress | None = None) -> Path
     headers = {"spec.h": spec_header(config), "ports.h": device_ports_header()}
     text = _verilog(device, f"device {config!r}", progress)
     return _verilated("rtl-device", text, headers, ("rtl_device.cpp",), progress)
+
+
+def serial_verilog(config: Config, divisor: int, gap: int, progress: Progress | None = None) -> str:
+    """Verilog of the prototype behind a serial line of ``divisor`` cycles a bit."""
+
+    def board() -> Any:
+        from hdl.serial_prototype import SerialPrototype
+
+        return SerialPrototype(config, divisor, gap)
+
+    return _verilog(board, f"serial {config!r} {divisor} {gap}", progress)
+
+
+def serial_library(text: str, progress: Progress | None = None) -> Path:
+    """The library of a board behind a serial line: the Verilog ``text`` of any module ``top`` with its ports."""
+    return _verilated("serial", text, {"ports.h": serial_ports_header()}, ("serial.cpp",), progress)
 
 
 def _verilated(

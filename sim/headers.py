@@ -7,7 +7,7 @@ from pim_model.spec.geometry import COLUMN_BYTES, LANES, TABLE_ROWS
 from pim_model.spec.micro import FOUR_BANKS, ONE_BANK, READ_DATA, SETS, WRITE_DATA, MicroOp, Mode
 from pim_model.spec.row_buffers import MEM_ONLY, PIM_ONLY
 
-__all__ = ["device_ports_header", "ports_header", "spec_header"]
+__all__ = ["device_ports_header", "ports_header", "serial_ports_header", "spec_header"]
 
 _ADDRESS = ("addr", "valid", "ready")
 _PORTS = (
@@ -103,6 +103,22 @@ def device_ports_header() -> str:
             *(f"inline auto& {name}(Vtop& top) {{ return top.{name}; }}" for name in ("clk", "rst")),
             *_pins_struct(),
             f"inline ChannelPins channel(Vtop& top) {{ return {{{pins}}}; }}",
+            "}  // namespace ianus::ports",
+            "",
+        )
+    )
+
+
+def serial_ports_header() -> str:
+    """``ports.h`` of a board behind a serial line."""
+    names = ("clk", "rx", "tx")
+    return "\n".join(
+        (
+            "// Generated from the port names of the prototype behind a serial line.",
+            "#pragma once",
+            '#include "Vtop.h"',
+            "namespace ianus::ports {",
+            *(f"inline auto& {name}(Vtop& top) {{ return top.{name}; }}" for name in names),
             "}  // namespace ianus::ports",
             "",
         )

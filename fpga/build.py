@@ -1,0 +1,136 @@
+"""From the sources to a bitstream: elaborate, synthesise, place and route, judge, pack.
+
+Directories (see ``pim_model.buildcache``): ``fpga-<board>-<digest>/`` holds Verilog, constraints, scripts, netlist,
+reports, logs and, if the design meets its clock, ``top.bit``. The digest is of all that decides the bits: the design
+without it, the configuration, constraints, scripts, and the versions of the tools. The design holds it in the registers
+BUILD_LOW and BUILD_HIGH.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fpga.boards import Board
+from fpga.errors import BuildFailed, TimingNotMet
+from fpga.report import Report, read_report
+from fpga.tools import run, versions
+from hdl.serial_prototype import SerialPrototype
+from pim_model.buildcache import build_root, digest, once
+from pim_model.spec.config import config
+
+__all__ = ["Build", "Progress", "build", "identity", "verilog"]
+
+Progress = Callable[[str, str], None]
+"""``progress(step, line)``: what is being done, and the last line of what the tool says."""
+
+# Module by module: over the whole design at once ABC9 takes a multiple of the time, which grows faster than the design.
+SYNTHESIS = """\
+read_verilog top.v
+synth_ecp5 -top top -noflatten -run begin:json
+flatten
+opt_clean -purge
+check
+stat
+write_json top.json
+write_verilog -noattr -norename netlist.v
+"""
+
+BITSTREAM = "top.bit"
+_SEED = 1
+"""Of the placer: another one gives another placement, and another slack."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """A finished build."""
+
+    board: Board
+    identity: str
+    directory: Path
+    report: Report
+
+    @property
+    def bitstream(self) -> Path:
+        """What goes onto the board."""
+        return self.directory / BITSTREAM
+
+
+def verilog(board: Board, identity: str = "0") -> str:
+    """The design for a board as Verilog, with the build's digest in its registers."""
+    from amaranth.back import verilog as back
+
+    top = SerialPrototype(config(board.config), board.divisor, build=int(identity, 16))
+    text: str = back.convert(top, name="top", emit_src=False, strip_internal_attrs=True)
+    return text
+
+
+def identity(board: Board, design: str) -> str:
+    """16 hexadecimal digits: the digest of a build whose design without digest is ``design``."""
+    return digest(
+        design,
+        repr(config(board.config)),
+        board.constraints(),
+        SYNTHESIS,
+        *_place(board),
+        *_pack(),
+        versions(),
+    )
+
+
+def _place(board: Board) -> tuple[str, ...]:
+    # Timing may fail here, so that the report is written; it is judged afterwards.
+    return (
+        f"--{board.device}", "--package", board.package, "--speed", board.speed, "--seed", str(_SEED),
+        "--json", "top.json", "--lpf", "top.lpf", "--textcfg", "top.config", "--report", "report.json",
+        "--timing-allow-fail", "--placer-heap-timingweight", "20",
+    )  # fmt: skip
+
+
+def _pack() -> tuple[str, ...]:
+    return ("--compress", "top.config", BITSTREAM)
+
+
+def build(board: Board, progress: Progress) -> Build:
+    """Build the bitstream, unless there is one of the same digest.
+
+    :class:`TimingNotMet` with negative slack, :class:`BuildFailed` if a tool fails, :class:`FpgaUnavailable` if one is
+    missing.
+    """
+    progress("elaborate", "")
+    name = identity(board, verilog(board))
+    directory = build_root() / f"fpga-{board.name}-{name}"
+    try:
+        with once(directory) as work:
+            if work is not None:
+                _build(board, name, work, progress)
+    except BuildFailed as error:
+        kept = directory.with_name(directory.name + ".failed") / error.log.name
+        raise type(error)(str(error).partition("; see")[0], kept) from error
+    return Build(
+        board=board, identity=name, directory=directory, report=read_report(directory / "report.json")
+    )
+
+
+def _build(board: Board, name: str, work: Path, progress: Progress) -> None:
+    (work / "top.v").write_text(verilog(board, name), encoding="utf-8")
+    (work / "top.lpf").write_text(board.constraints(), encoding="utf-8")
+    (work / "synth.ys").write_text(SYNTHESIS, encoding="utf-8")
+    facts = {"board": board.name, "config": board.config, "digest": name, "tools": versions()}
+    (work / "build.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+    def step(text: str) -> Callable[[str], None]:
+        return lambda line: progress(text, line)
+
+    run("yosys", ["synth.ys"], work, ["top.json", "netlist.v"], step("synthesise"))
+    run("nextpnr-ecp5", _place(board), work, ["top.config", "report.json"], step("place and route"))
+    report = read_report(work / "report.json")
+    if not report.good:
+        raise TimingNotMet(
+            f"{board.title} reaches {report.fmax_mhz:.2f} MHz, not {report.clock_mhz:.2f}: slack "
+            f"{report.slack_ns:+.2f} ns",
+            work / "nextpnr-ecp5.log",
+        )
+    run("ecppack", _pack(), work, [BITSTREAM], step("pack"))
