@@ -1,6 +1,6 @@
 """From the sources to a bitstream: elaborate, synthesise, place and route, judge, pack.
 
-Directories (see ``pim_model.buildcache``): ``fpga-<board>-<digest>/`` holds Verilog, constraints, scripts, netlist,
+Directories (see ``pim_model.buildcache``): ``fpga-<board>-<digest>/`` holds the design, constraints, scripts, netlist,
 reports, logs and, if the design meets its clock, ``top.bit``. The digest is of all that decides the bits: the design
 without it, the configuration, constraints, scripts, and the versions of the tools. The design holds it in the registers
 BUILD_LOW and BUILD_HIGH.
@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from amaranth.back import rtlil
+
 from fpga.boards import Board
 from fpga.errors import BuildFailed, TimingNotMet
 from fpga.report import Report, read_report
@@ -21,14 +23,14 @@ from hdl.serial_prototype import SerialPrototype
 from pim_model.buildcache import build_root, digest, once
 from pim_model.spec.config import config
 
-__all__ = ["Build", "Progress", "build", "identity", "verilog"]
+__all__ = ["Build", "Progress", "build", "design", "identity"]
 
 Progress = Callable[[str, str], None]
 """``progress(step, line)``: what is being done, and the last line of what the tool says."""
 
 # Module by module: over the whole design at once ABC9 takes a multiple of the time, which grows faster than the design.
 SYNTHESIS = """\
-read_verilog top.v
+read_rtlil top.il
 synth_ecp5 -top top -noflatten -run begin:json
 flatten
 opt_clean -purge
@@ -58,19 +60,19 @@ class Build:
         return self.directory / BITSTREAM
 
 
-def verilog(board: Board, identity: str = "0") -> str:
-    """The design for a board as Verilog, with the build's digest in its registers."""
-    from amaranth.back import verilog as back
-
+def design(board: Board, identity: str = "0") -> str:
+    """The design for a board as RTLIL, with the build's digest in its registers."""
     top = SerialPrototype(config(board.config), board.divisor, build=int(identity, 16))
-    text: str = back.convert(top, name="top", emit_src=False, strip_internal_attrs=True)
+    # Not Verilog: Yosys takes minutes to read the initial contents of memories from it. Without source positions, which
+    # would make the text depend on where the sources lie.
+    text: str = rtlil.convert(top, name="top", emit_src=False)
     return text
 
 
-def identity(board: Board, design: str) -> str:
-    """16 hexadecimal digits: the digest of a build whose design without digest is ``design``."""
+def identity(board: Board, text: str) -> str:
+    """16 hexadecimal digits: the digest of a build whose design without digest is ``text``."""
     return digest(
-        design,
+        text,
         repr(config(board.config)),
         board.constraints(),
         SYNTHESIS,
@@ -85,7 +87,7 @@ def _place(board: Board) -> tuple[str, ...]:
     return (
         f"--{board.device}", "--package", board.package, "--speed", board.speed, "--seed", str(_SEED),
         "--json", "top.json", "--lpf", "top.lpf", "--textcfg", "top.config", "--report", "report.json",
-        "--timing-allow-fail", "--placer-heap-timingweight", "20",
+        "--timing-allow-fail", "-q", "--log", "nextpnr-ecp5.log", "--placer-heap-timingweight", "20",
     )  # fmt: skip
 
 
@@ -100,7 +102,7 @@ def build(board: Board, progress: Progress) -> Build:
     missing.
     """
     progress("elaborate", "")
-    name = identity(board, verilog(board))
+    name = identity(board, design(board))
     directory = build_root() / f"fpga-{board.name}-{name}"
     try:
         with once(directory) as work:
@@ -115,7 +117,7 @@ def build(board: Board, progress: Progress) -> Build:
 
 
 def _build(board: Board, name: str, work: Path, progress: Progress) -> None:
-    (work / "top.v").write_text(verilog(board, name), encoding="utf-8")
+    (work / "top.il").write_text(design(board, name), encoding="utf-8")
     (work / "top.lpf").write_text(board.constraints(), encoding="utf-8")
     (work / "synth.ys").write_text(SYNTHESIS, encoding="utf-8")
     facts = {"board": board.name, "config": board.config, "digest": name, "tools": versions()}
@@ -124,7 +126,7 @@ def _build(board: Board, name: str, work: Path, progress: Progress) -> None:
     def step(text: str) -> Callable[[str], None]:
         return lambda line: progress(text, line)
 
-    run("yosys", ["synth.ys"], work, ["top.json", "netlist.v"], step("synthesise"))
+    run("yosys", ["-q", "-l", "yosys.log", "synth.ys"], work, ["top.json", "netlist.v"], step("synthesise"))
     run("nextpnr-ecp5", _place(board), work, ["top.config", "report.json"], step("place and route"))
     report = read_report(work / "report.json")
     if not report.good:

@@ -39,15 +39,16 @@ def versions() -> str:
 def run(
     tool: str, arguments: Sequence[str], work: Path, outputs: Sequence[str], tick: Callable[[str], None]
 ) -> None:
-    """Run a tool in ``work``, its output in ``<tool>.log``; ``tick`` gets the last line of that twice a second.
+    """Run a tool in ``work``; ``tick`` gets the last line of ``<tool>.log``, which the tool writes, twice a second.
 
     :class:`BuildFailed` if it ends with an error, or without one of ``outputs``: as WebAssembly, the tools have ended
     half-way with exit code 0.
     """
     log = work / f"{tool}.log"
+    log.touch()  # with the tool's own --log; what it says beside that is in the other file
     for output in outputs:
         (work / output).unlink(missing_ok=True)
-    with log.open("wb") as sink:
+    with (work / f"{tool}.out").open("wb") as sink:
         process = subprocess.Popen(
             [sys.executable, "-c", _ENTRY[tool], *arguments], cwd=work, stdout=sink, stderr=subprocess.STDOUT
         )

@@ -1,6 +1,6 @@
 """The cells of one bank in block RAM, and the row that is open in it."""
 
-from amaranth import Cat, Module, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,17 +11,17 @@ __all__ = ["Cells"]
 
 
 class Cells(wiring.Component):
-    """One column read and one written a cycle; a read sees the writes of the cycles before it.
+    """One column read or written a cycle; where both are asked for, it is written.
 
-    A row stays named until another is opened, so what is under way may end after a precharge. Nothing is lost without a
-    refresh.
+    The timing table keeps the two apart, so one port of the memory is enough. A row stays named until another is
+    opened, so what is under way may end after a precharge. Nothing is lost without a refresh.
 
     Members
     -------
     open : In(1), row : In(16)
         Open a row, from the next cycle on.
     read_column : In(6), data : Out(256)
-        A column of the row, in the cycle after.
+        A column of the row, in the cycle after; the one before after a write.
     write_column : In(6), write : In(32), write_data : In(256)
         ``write`` has a bit a byte.
     """
@@ -51,12 +51,17 @@ class Cells(wiring.Component):
             m.d.sync += row.eq(self.row)
         columns = geometry.column_bits
         read, write = cells.read_port(), cells.write_port(granularity=8)
+        # One address and never both: the tools then find a memory with a single port, whatever the device does with a
+        # read and a write of one address.
+        writes, address = Signal(), Signal.like(read.addr)
         m.d.comb += [
-            read.en.eq(1),
-            read.addr.eq(Cat(self.read_column[:columns], row)),
+            writes.eq(self.write.any()),
+            address.eq(Cat(Mux(writes, self.write_column, self.read_column)[:columns], row)),
+            read.en.eq(~writes),
+            read.addr.eq(address),
             self.data.eq(read.data),
             write.en.eq(self.write),
-            write.addr.eq(Cat(self.write_column[:columns], row)),
+            write.addr.eq(address),
             write.data.eq(self.write_data),
         ]
         return m
