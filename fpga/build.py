@@ -37,7 +37,7 @@ opt_clean -purge
 check
 stat
 write_json top.json
-write_verilog -noattr -norename netlist.v
+write_rtlil netlist.il
 """
 
 BITSTREAM = "top.bit"
@@ -126,7 +126,7 @@ def _build(board: Board, name: str, work: Path, progress: Progress) -> None:
     def step(text: str) -> Callable[[str], None]:
         return lambda line: progress(text, line)
 
-    run("yosys", ["-q", "-l", "yosys.log", "synth.ys"], work, ["top.json", "netlist.v"], step("synthesise"))
+    run("yosys", ["-q", "-l", "yosys.log", "synth.ys"], work, ["top.json", "netlist.il"], step("synthesise"))
     run("nextpnr-ecp5", _place(board), work, ["top.config", "report.json"], step("place and route"))
     report = read_report(work / "report.json")
     if not report.good:

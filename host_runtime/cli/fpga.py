@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from host_runtime.cli.options import json_option
 from host_runtime.cli.output import Output
+
+if TYPE_CHECKING:
+    from fpga.boards import Board
+    from fpga.build import Build
 
 __all__ = ["fpga"]
 
@@ -32,29 +37,12 @@ def build(name: str, json_path: str | None) -> int:
     \b
     ianus fpga build --board ulx3s
     """
-    from fpga.boards import board
-    from fpga.build import build as run
-    from fpga.errors import BuildFailed, FpgaUnavailable
-
     output = Output(json_path)
-    began, last = time.perf_counter(), ""
-
-    def tell(step: str, line: str) -> None:
-        nonlocal last
-        if step != last:
-            output.live.print(f"{time.perf_counter() - began:6.0f} s  {step}")
-            last = step
-        if output.live.is_terminal and line:
-            output.live.print(f"          {line[:90]:90}", end="\r", soft_wrap=True)
-
-    try:
-        target = board(name)
-        result = run(target, tell)
-    except FpgaUnavailable as error:
-        raise click.UsageError(str(error)) from error
-    except BuildFailed as error:
-        click.echo(f"Error: {error}", err=True)
+    began = time.perf_counter()
+    built = _build(name, _teller(output))
+    if built is None:
         return 1
+    target, result = built
     seconds = time.perf_counter() - began
     rows: dict[str, Any] = {
         "digest": result.identity,
@@ -76,3 +64,108 @@ def build(name: str, json_path: str | None) -> int:
         }
     )
     return 0
+
+
+@fpga.command()
+@click.option("--board", "name", type=click.Choice(BOARDS), required=True, help="whose bitstream")
+@click.option("--rows", type=click.IntRange(1), default=16, show_default=True, help="output rows")
+@click.option("--cols", type=click.IntRange(1), default=64, show_default=True, help="input columns")
+@click.option(
+    "--rtl",
+    is_flag=True,
+    help="simulate the RTL behind the serial line instead",
+)
+@json_option
+def simulate(name: str, rows: int, cols: int, rtl: bool, json_path: str | None) -> int:
+    """Multiply on the simulated netlist of a bitstream, by the driver, over its serial line; every bit is compared.
+
+    Builds the bitstream first if there is none. Every bit on the line is simulated: a product takes minutes.
+
+    \b
+    ianus fpga simulate --board ulx3s
+    """
+    from fpga.boards import board
+    from fpga.netlist import netlist
+    from host_runtime.bench.product import Operands, measure_product
+    from host_runtime.identity import read_info
+    from host_runtime.transport.uart import UartTransport
+    from pim_model.spec.config import config
+    from pim_model.spec.link import GAP_CYCLES
+    from sim.build import serial_library, serial_verilog
+    from sim.serial_line import SerialBoard, SerialLine
+
+    output = Output(json_path)
+    tell = _teller(output)
+    identity = 0
+    if rtl:
+        target = board(name)
+        text = serial_verilog(config(target.config), target.divisor, GAP_CYCLES)
+    else:
+        built = _build(name, tell)
+        if built is None:
+            return 1
+        target, result = built
+        identity = int(result.identity, 16)
+        text = netlist(result.directory, lambda line: tell("netlist", line))
+    library = serial_library(text, lambda step, _fraction: tell(step, ""))
+    shape = config(target.config)
+    tell("product", "")
+    began = time.perf_counter()
+    simulated = SerialBoard(library, target.divisor)
+    with SerialLine(simulated) as line, UartTransport(line.path, timeout=_PATIENCE) as transport:
+        product = measure_product(
+            transport, shape, "aligned", Operands.random(cols=cols, rows=rows, batch=1, seed=1)
+        )
+        seconds, cycles = time.perf_counter() - began, simulated.cycles
+        told = read_info(transport).build
+        repeated = transport.repeated
+    if told != identity:
+        click.echo(f"Error: the board says that it is build {told:016x}, not {identity:016x}", err=True)
+        return 1
+    facts = {
+        "mismatches": product.mismatches,
+        "results": rows,
+        "violations": product.violations,
+        "digest": f"{told:016x}",
+        "cycles": cycles,
+        "requests repeated": repeated,
+        "seconds": seconds,
+    }
+    output.table(f"{rows} x {cols} on the {'RTL' if rtl else 'netlist'} of {target.title}", facts)
+    output.write_json(facts)
+    return 1 if product.mismatches or product.violations else 0
+
+
+_PATIENCE = 60.0
+"""Seconds for an answer of a simulation, which takes some of them for a wait of 65,535 cycles."""
+
+
+def _build(name: str, tell: Callable[[str, str], None]) -> tuple[Board, Build] | None:
+    """The board and its build; None once it has been told what failed."""
+    from fpga.boards import board
+    from fpga.build import build as run
+    from fpga.errors import BuildFailed, FpgaUnavailable
+
+    try:
+        target = board(name)
+        return target, run(target, tell)
+    except FpgaUnavailable as error:
+        raise click.UsageError(str(error)) from error
+    except BuildFailed as error:
+        click.echo(f"Error: {error}", err=True)
+        return None
+
+
+def _teller(output: Output) -> Callable[[str, str], None]:
+    """Tells each step once with its time, and on a terminal what the tool says."""
+    began, last = time.perf_counter(), ""
+
+    def tell(step: str, line: str) -> None:
+        nonlocal last
+        if step != last:
+            output.live.print(f"{time.perf_counter() - began:6.0f} s  {step}")
+            last = step
+        if output.live.is_terminal and line:
+            output.live.print(f"          {line[:90]:90}", end="\r", soft_wrap=True)
+
+    return tell
