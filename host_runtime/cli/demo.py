@@ -14,7 +14,7 @@ from host_runtime.bench.demo import draw, source_perplexity
 from host_runtime.bench.language import LogitComparison, Machine
 from host_runtime.bench.product import Operands, Product, measure_product
 from host_runtime.bits import U16, to_bits
-from host_runtime.cli.options import device_option, device_options, json_option
+from host_runtime.cli.options import device_options, json_option
 from host_runtime.cli.output import Output, quantity
 from host_runtime.llm.checkpoint import Checkpoint, load_checkpoint
 from host_runtime.llm.embedded import MODEL, evaluation_text
@@ -46,12 +46,9 @@ class Evaluation:
 @click.option(
     "--tokens", type=click.IntRange(1), default=PREDICTIONS, show_default=True, help="predictions to make"
 )
-@device_option
 @device_options
 @json_option
-def demo(
-    tokens: int, device: str, config_name: str, timing_name: str, numerics: str, json_path: str | None
-) -> int:
+def demo(tokens: int, config_name: str, timing_name: str, numerics: str, json_path: str | None) -> int:
     """Show the whole of it: a small GPT-2 predicts a text, every linear layer in memory, golden model against RTL.
 
     Prints perplexities, bits compared, commands, violations and bandwidth, and draws the command bus of a first
@@ -75,14 +72,14 @@ def demo(
         )
     _require_room(checkpoint, shape)
     with output.building(f"{config_name}/{timing_name}") as progress:
-        _, building = _timed(lambda: open_transport("verilator", shape, numerics, progress, device).close())
+        _, building = _timed(lambda: open_transport("verilator", shape, numerics, progress).close())
 
     def evaluate(
         backend: str, precision: str, on_logits: Callable[[int, Array], None] | None = None
     ) -> Evaluation:
         with (
             output.live.status(f"{tokens} predictions on {backend}, {precision}"),
-            Machine.open(backend, shape, numerics, checkpoint, precision, device=device) as machine,
+            Machine.open(backend, shape, numerics, checkpoint, precision) as machine,
         ):
             run = Perplexity(machine.model, ids, limit=tokens, on_logits=on_logits)
             last, seconds = _timed(run.run)
@@ -95,7 +92,7 @@ def demo(
     rtl = evaluate("verilator", "bf16", comparison)
     source = source_perplexity(text, tokens)
     with output.live.status("one large product, and the picture"):
-        with open_transport("verilator", shape, numerics, device=device) as transport:
+        with open_transport("verilator", shape, numerics) as transport:
             product = measure_product(transport, shape, numerics, Operands.random(*PRODUCT, 1, 1))
         files = draw(shape, numerics, build_root() / "demo")
     result: dict[str, Any] = {
@@ -103,7 +100,6 @@ def demo(
         "config": config_name,
         "timing": timing_name,
         "numerics": numerics,
-        "device": device,
         "perplexity": {
             "fp32": fp32.perplexity,
             "model": golden.perplexity,

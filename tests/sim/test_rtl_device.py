@@ -97,8 +97,10 @@ def require_equal(found: U16, golden: U16, *operands_: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_group_equals_golden_model(device: RtlDevice, kind: str, rng: np.random.Generator) -> None:
-    trials = 1000
+def test_one_group_equals_golden_model(
+    device: RtlDevice, kind: str, rng: np.random.Generator, pytestconfig: pytest.Config
+) -> None:
+    trials = pytestconfig.getoption("--columns") // (BANKS * len(KINDS))
     inputs, columns = operands(rng, kind, (trials, 16)), operands(rng, kind, (trials, BANKS, 16))
     bias = operands(rng, rng.choice(KINDS), (trials, BANKS))
     bias[: trials // 2] &= 0x8000  # the group's own sum shows
