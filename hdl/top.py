@@ -38,6 +38,12 @@ __all__ = ["Prototype"]
 class Prototype(wiring.Component):
     """PCU, PIM memory controllers and host side of one configuration.
 
+    Parameters
+    ----------
+    config : Config
+    build : int
+        As in :class:`~hdl.host.registers.RegisterFile`.
+
     Members
     -------
     regs : In(AXI4-Lite)
@@ -49,8 +55,8 @@ class Prototype(wiring.Component):
     phy : Out(PhySignature), for each channel
     """
 
-    def __init__(self, config: Config):
-        self._config = config
+    def __init__(self, config: Config, build: int = 0):
+        self._config, self._build = config, build
         super().__init__(
             {
                 "regs": In(Axi4LiteSignature(REGISTER_BITS)),
@@ -64,7 +70,7 @@ class Prototype(wiring.Component):
         m = Module()
         config = self._config
         channels = config.geometry.channels
-        m.submodules.registers = registers = RegisterFile(config)
+        m.submodules.registers = registers = RegisterFile(config, self._build)
         m.submodules.window = window = DataWindow(config)
         m.submodules.pcu = pcu = ResetInserter(registers.aborting)(Pcu(config))
         m.submodules.regs_slice = regs_slice = BusSlice(Axi4LiteSignature(REGISTER_BITS))

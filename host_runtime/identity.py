@@ -28,6 +28,8 @@ class DeviceInfo:
     dual_row_buffer: bool
     macro_queue: int
     completion_queue: int
+    build: int
+    """Digest of the bitstream's sources; 0 in a simulation."""
 
     def require(self, config: Config) -> None:
         """Raise :class:`ConfigMismatch` naming each difference to ``config``."""
@@ -72,4 +74,5 @@ def read_info(transport: Transport) -> DeviceInfo:
         dual_row_buffer=bool(transport.read_register(Reg.FEATURES) & Feature.DUAL_ROW_BUFFER),
         macro_queue=depths & 0xFFFF,
         completion_queue=depths >> 16,
+        build=transport.read_register(Reg.BUILD_LOW) | transport.read_register(Reg.BUILD_HIGH) << 32,
     )

@@ -6,7 +6,9 @@ The whole simulation: Amaranth -> Verilog -> Verilator -> C++ -> one library tha
 * ``verilog-<digest of the RTL's sources and the configuration>/top.v``;
 * ``verilated-<digest of the run-time library's sources and flags>/*.o``;
 * ``prototype-<digest of the Verilog, C++ sources, flags and tools>/prototype.so``, with ``build.log``;
-* ``device-<...>/device.so``: the device model alone.
+* ``device-<...>/device.so``: the device model alone;
+* ``serial-<...>/serial.so``: a board behind a serial line;
+* ``rtl-device-<...>/rtl-device.so``: the synthesisable device alone.
 """
 
 from __future__ import annotations
@@ -15,17 +17,28 @@ import importlib.metadata
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal
 
 from pim_model.buildcache import build_root, digest, once
 from pim_model.spec.config import Config
 from sim.compile import Log, Progress, Unit, compile_units, link
-from sim.headers import ports_header, spec_header
+from sim.headers import device_ports_header, ports_header, serial_ports_header, spec_header
 from sim.toolchain import STANDARD, BuildError, compiler, target, verilator, verilator_root, versions
 
-__all__ = ["BuildError", "device_library", "library", "library_of", "verilog"]
+__all__ = [
+    "BuildError",
+    "Device",
+    "device_library",
+    "library",
+    "library_of",
+    "rtl_device_library",
+    "serial_library",
+    "serial_verilog",
+    "verilog",
+]
 
 _HERE = Path(__file__).resolve().parent
 _NATIVE = _HERE / "native"
@@ -48,40 +61,61 @@ _DEFINES = ("-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-
             "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0")  # fmt: skip
 
 
+Device = Literal["cpp", "rtl"]
+"""What stands behind the PHY: the C++ model, or the synthesisable device, which the C++ model then checks."""
+
+
 def _quiet(_step: str, _fraction: float | None) -> None:
     pass
 
 
-def library(config: Config, progress: Progress | None = None) -> Path:
+def library(config: Config, progress: Progress | None = None, device: Device = "cpp") -> Path:
     """The library of the whole prototype in ``config``, built if it is not there yet.
 
     ``progress(step, fraction)`` is told what is being done; a library that exists is returned without a call.
-    Raises :class:`BuildError` with the end of the log when a tool is missing or fails.
+    Raises :class:`BuildError` with the end of the log when a tool is missing or fails, and for a ``config`` that the
+    synthesisable device does not serve.
     """
-    return library_of(verilog(config, progress), config, progress)
+    return library_of(verilog(config, progress, device), config, progress, device)
 
 
-def verilog(config: Config, progress: Progress | None = None) -> str:
+def verilog(config: Config, progress: Progress | None = None, device: Device = "cpp") -> str:
     """Verilog of the prototype in ``config``, from a cache while the RTL's sources stay the same."""
+
+    def prototype() -> Any:
+        from hdl.standalone import Standalone
+        from hdl.top import Prototype
+
+        if device == "cpp":
+            return Prototype(config)
+        try:
+            return Standalone(config)
+        except ValueError as error:  # it does not serve every configuration
+            raise BuildError(str(error)) from error
+
+    return _verilog(prototype, f"{device} {config!r}", progress)
+
+
+def _verilog(component: Callable[[], Any], identity: str, progress: Progress | None) -> str:
     report = progress or _quiet
     roots = [_HERE.parent / "hdl", _HERE.parent / "pim_model" / "spec"]
     sources = sorted(path for root in roots for path in root.rglob("*.py"))
-    parts: list[str | Path] = [_version("amaranth"), repr(config)]
+    parts: list[str | Path] = [_version("amaranth"), identity]
     for path in sources:
         parts += [path.relative_to(_HERE.parent).as_posix(), path]
     directory = build_root() / f"verilog-{digest(*parts)}"
     with once(directory) as work:
         if work is not None:
             report("elaborate", None)
-            (work / "top.v").write_text(_elaborate(config), encoding="utf-8")
+            (work / "top.v").write_text(_elaborate(component), encoding="utf-8")
     return (directory / "top.v").read_text(encoding="utf-8")
 
 
-def _elaborate(config: Config) -> str:
+def _elaborate(component: Callable[[], Any]) -> str:
     try:
         from amaranth.back import verilog as back
 
-        from hdl.top import Prototype
+        design = component()
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("hdl", "pim_model"):
             raise
@@ -91,7 +125,7 @@ def _elaborate(config: Config) -> str:
     # Without source positions: a change of the Python that leaves the circuit alone leaves the text alone.
     try:
         with _writable_cache():
-            text: str = back.convert(Prototype(config), name="top", emit_src=False, strip_internal_attrs=True)
+            text: str = back.convert(design, name="top", emit_src=False, strip_internal_attrs=True)
     except back.YosysError as error:
         lines = str(error).strip().splitlines() or ["no message"]
         raise BuildError(f"Yosys cannot write the Verilog: {lines[-1].strip()}") from error
@@ -137,19 +171,56 @@ def _tools() -> tuple[str, str]:
         raise BuildError(f"the C++ compiler {compiler()} does not work: {error}") from error
 
 
-def library_of(text: str, config: Config, progress: Progress | None = None) -> Path:
+def library_of(text: str, config: Config, progress: Progress | None = None, device: Device = "cpp") -> Path:
     """As :func:`library`, for the Verilog ``text`` of any module ``top`` with the prototype's ports."""
-    report = progress or _quiet
-    headers = {"spec.h": spec_header(config), "ports.h": ports_header(config)}
+    headers = {
+        "spec.h": spec_header(config, device_in_design=device == "rtl"),
+        "ports.h": ports_header(config),
+    }
+    return _verilated("prototype", text, headers, (*_DEVICE, *_HARNESS), progress)
+
+
+def rtl_device_library(config: Config, progress: Progress | None = None) -> Path:
+    """The library of the synthesisable device alone: one channel of ``config``, commands at cycles by a C ABI."""
+
+    def device() -> Any:
+        from hdl.phy.aim_device import AimDevice
+
+        return AimDevice(config)
+
+    headers = {"spec.h": spec_header(config), "ports.h": device_ports_header()}
+    text = _verilog(device, f"device {config!r}", progress)
+    return _verilated("rtl-device", text, headers, ("rtl_device.cpp",), progress)
+
+
+def serial_verilog(config: Config, divisor: int, gap: int, progress: Progress | None = None) -> str:
+    """Verilog of the prototype behind a serial line of ``divisor`` cycles a bit."""
+
+    def board() -> Any:
+        from hdl.serial_prototype import SerialPrototype
+
+        return SerialPrototype(config, divisor, gap)
+
+    return _verilog(board, f"serial {config!r} {divisor} {gap}", progress)
+
+
+def serial_library(text: str, progress: Progress | None = None) -> Path:
+    """The library of a board behind a serial line: the Verilog ``text`` of any module ``top`` with its ports."""
+    return _verilated("serial", text, {"ports.h": serial_ports_header()}, ("serial.cpp",), progress)
+
+
+def _verilated(
+    kind: str, text: str, headers: dict[str, str], sources: tuple[str, ...], progress: Progress | None
+) -> Path:
+    """The library of the Verilog ``text`` with ``sources`` of ``native/``."""
     flags = repr((_VERILATE, _DESIGN, _NATIVE_FLAGS, _DEFINES))
     name = digest(text, *headers.values(), *_native_sources(), _WAIVERS, flags, *_tools())
-    directory = build_root() / f"prototype-{name}"
+    directory = build_root() / f"{kind}-{name}"
     with once(directory) as work:
         if work is not None:
-            _build_prototype(
-                work, Log(work / "build.log", _failed(directory) / "build.log"), text, headers, report
-            )
-    return directory / "prototype.so"
+            log = Log(work / "build.log", _failed(directory) / "build.log")
+            _build(work, log, text, headers, sources, work / f"{kind}.so", progress or _quiet)
+    return directory / f"{kind}.so"
 
 
 def device_library(config: Config, progress: Progress | None = None) -> Path:
@@ -185,7 +256,15 @@ def _native_units(names: tuple[str, ...], work: Path, includes: tuple[str, ...])
     return [Unit(_NATIVE / name, flags, work / name.replace(".cpp", ".o")) for name in names]
 
 
-def _build_prototype(work: Path, log: Log, text: str, headers: dict[str, str], progress: Progress) -> None:
+def _build(
+    work: Path,
+    log: Log,
+    text: str,
+    headers: dict[str, str],
+    sources: tuple[str, ...],
+    target: Path,
+    progress: Progress,
+) -> None:
     source, objects = work / "top.v", work / "obj"
     source.write_text(text, encoding="utf-8")
     for name, content in headers.items():
@@ -203,11 +282,11 @@ def _build_prototype(work: Path, log: Log, text: str, headers: dict[str, str], p
         for path in sorted(objects.glob("Vtop*.cpp"))
     ]
     system = tuple(flag.replace("-I", "-isystem", 1) for flag in includes)
-    units += _native_units((*_DEVICE, *_HARNESS), work, system)
+    units += _native_units(sources, work, system)
     compile_units(units, log, objects, progress)
 
     progress("link", None)
-    link([*(unit.object for unit in units), *runtime], work / "prototype.so", log, work)
+    link([*(unit.object for unit in units), *runtime], target, log, work)
     # Verilog, headers, log and library tell all; objects and generated C++ are many times their size.
     shutil.rmtree(objects)
     for unit in units:

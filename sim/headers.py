@@ -7,7 +7,7 @@ from pim_model.spec.geometry import COLUMN_BYTES, LANES, TABLE_ROWS
 from pim_model.spec.micro import FOUR_BANKS, ONE_BANK, READ_DATA, SETS, WRITE_DATA, MicroOp, Mode
 from pim_model.spec.row_buffers import MEM_ONLY, PIM_ONLY
 
-__all__ = ["ports_header", "spec_header"]
+__all__ = ["device_ports_header", "ports_header", "serial_ports_header", "spec_header"]
 
 _ADDRESS = ("addr", "valid", "ready")
 _PORTS = (
@@ -32,8 +32,11 @@ _PINS = (
 )
 
 
-def spec_header(config: Config) -> str:
-    """``spec.h``: geometry, latencies, opcodes and their mode bits, of ``config`` as C++ constants."""
+def spec_header(config: Config, *, device_in_design: bool = False) -> str:
+    """``spec.h``: geometry, latencies, opcodes and their mode bits, of ``config`` as C++ constants.
+
+    ``device_in_design``: the design holds its device, and the C++ model judges what that returns.
+    """
     geometry, timing = config.geometry, config.timing
     constants = {
         "kChannels": geometry.channels,
@@ -47,6 +50,7 @@ def spec_header(config: Config) -> str:
         "kTableRows": TABLE_ROWS,
         "kSets": SETS,
         "kDualRowBuffer": int(config.dual_row_buffer),
+        "kDeviceInDesign": int(device_in_design),
         "kSet1": Mode.SET1.value,
         "kLocal": Mode.LOCAL.value,
         "kReadLatency": max(1, timing.cycles("RL + BL")),
@@ -83,6 +87,44 @@ def _member(port: str) -> str:
     return port.replace("__", "___05F")
 
 
+def _pins_struct() -> list[str]:
+    return ["struct ChannelPins {", *(f"    {kind}& {name};" for kind, name in _PINS), "};"]
+
+
+def device_ports_header() -> str:
+    """``ports.h`` of the synthesisable device alone: clock, reset and the pins of its one channel."""
+    pins = ", ".join(f"top.{_member(f'phy__{name}')}" for _, name in _PINS)
+    return "\n".join(
+        (
+            "// Generated from the port names of the synthesisable device.",
+            "#pragma once",
+            '#include "Vtop.h"',
+            "namespace ianus::ports {",
+            *(f"inline auto& {name}(Vtop& top) {{ return top.{name}; }}" for name in ("clk", "rst")),
+            *_pins_struct(),
+            f"inline ChannelPins channel(Vtop& top) {{ return {{{pins}}}; }}",
+            "}  // namespace ianus::ports",
+            "",
+        )
+    )
+
+
+def serial_ports_header() -> str:
+    """``ports.h`` of a board behind a serial line."""
+    names = ("clk", "rx", "tx")
+    return "\n".join(
+        (
+            "// Generated from the port names of the prototype behind a serial line.",
+            "#pragma once",
+            '#include "Vtop.h"',
+            "namespace ianus::ports {",
+            *(f"inline auto& {name}(Vtop& top) {{ return top.{name}; }}" for name in names),
+            "}  // namespace ianus::ports",
+            "",
+        )
+    )
+
+
 def ports_header(config: Config) -> str:
     """``ports.h``: short names for the ports of the Verilated ``Vtop``, and a channel's pins by its number.
 
@@ -100,9 +142,7 @@ def ports_header(config: Config) -> str:
         f"inline auto& {port.replace('__', '_')}(Vtop& top) {{ return top.{_member(port)}; }}"
         for port in _PORTS
     ]
-    lines.append("struct ChannelPins {")
-    lines += [f"    {kind}& {name};" for kind, name in _PINS]
-    lines.append("};")
+    lines += _pins_struct()
     for channel in channels:
         pins = ", ".join(f"top.{_member(f'phy__{channel}__{name}')}" for _, name in _PINS)
         lines.append(f"inline ChannelPins channel_{channel}(Vtop& top) {{ return {{{pins}}}; }}")

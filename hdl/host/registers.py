@@ -26,6 +26,12 @@ __all__ = ["RegisterFile"]
 class RegisterFile(wiring.Component):
     """Registers behind AXI4-Lite.
 
+    Parameters
+    ----------
+    config : Config
+    build : int
+        64 bits that tell this build from all others; 0 for none.
+
     Members
     -------
     bus : In(AXI4-Lite)
@@ -63,8 +69,8 @@ class RegisterFile(wiring.Component):
         Read port of the command and event counters, one cycle.
     """
 
-    def __init__(self, config: Config):
-        self._config = config
+    def __init__(self, config: Config, build: int = 0):
+        self._config, self._build = config, build
         super().__init__(
             {
                 "bus": In(Axi4LiteSignature(spec.REGISTER_BITS)),
@@ -182,6 +188,8 @@ class RegisterFile(wiring.Component):
             Reg.BUFFER_BYTES: config.buffer_bytes,
             Reg.TIMING: TIMINGS.index(config.timing_name) | config.refresh << 8,
             Reg.FEATURES: config.dual_row_buffer * Feature.DUAL_ROW_BUFFER,
+            Reg.BUILD_LOW: self._build & 0xFFFFFFFF,
+            Reg.BUILD_HIGH: self._build >> 32,
             Reg.QUEUE_DEPTH: config.macro_queue | config.completion_queue << 16,
             Reg.CONTROL: self.refresh * Control.REFRESH | self.aborting << 1,
             Reg.STATUS: status,

@@ -43,6 +43,7 @@ class Machine:
         checkpoint: Checkpoint,
         precision: str = "bf16",
         progress: Progress | None = None,
+        device: str = "cpp",
     ) -> Iterator[Machine]:
         """Load the checkpoint onto a fresh device; any backend that is no transport means numpy."""
         chosen = cast(Literal["fp32", "bf16"], precision)
@@ -50,7 +51,7 @@ class Machine:
             yield cls(GPT2(checkpoint, reference_linear(chosen), chosen))
             return
         with ExitStack() as stack:
-            transport = stack.enter_context(open_transport(backend, config, numerics, progress))
+            transport = stack.enter_context(open_transport(backend, config, numerics, progress, device))
             pim = Pim(Driver(transport, config), config)
             model = GPT2(checkpoint, pim_linear(pim), chosen)
             yield cls(model, transport, pim, pim.driver.cycles(), pim.driver.command_counts())

@@ -8,11 +8,19 @@ from dataclasses import asdict
 import click
 
 from host_runtime.bench.product import Operands, measure_product
-from host_runtime.cli.options import activation_option, backend_option, device_options, json_option
+from host_runtime.cli.options import (
+    activation_option,
+    backend_option,
+    board_option,
+    device_option,
+    device_options,
+    json_option,
+    require_simulation,
+)
 from host_runtime.cli.output import Output, quantity
 from host_runtime.plan import Plan
 from host_runtime.tensor import weight_rows
-from host_runtime.transport import open_transport
+from host_runtime.transport import UART, open_transport
 from pim_model.mapping.layout import rows_needed
 from pim_model.numerics.activation import TABLE_ENTRIES
 from pim_model.spec.config import Config, config
@@ -37,6 +45,8 @@ __all__ = ["matvec"]
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="seed of the random operands"
 )
 @backend_option
+@device_option
+@board_option
 @device_options
 @click.option("--no-refresh", is_flag=True, help="leave refresh off: what it costs, not what a memory allows")
 @click.option(
@@ -52,6 +62,8 @@ def matvec(
     batch: int,
     seed: int,
     backend: str,
+    device: str,
+    port: str | None,
     config_name: str,
     timing_name: str,
     numerics: str,
@@ -73,6 +85,9 @@ def matvec(
     ianus matvec --rows 3072 --cols 768 --bias --activation gelu --numerics fp32_tree --json -
     ianus matvec --rows 768 --cols 768 --qkv --timing aim_simulator --backend verilator
     """
+    if port is not None:
+        backend = UART
+    require_simulation(backend, device)
     shape = config(config_name, timing_name)
     matrices = 3 if qkv else 1
     if qkv and activation is not None:
@@ -87,7 +102,7 @@ def matvec(
     _require_room(shape, rows, cols, batch, matrices)
     operands = Operands.random(matrices * rows, cols, batch, seed, bias=bias, activation=activation)
     with output.building(f"{config_name}/{timing_name}") as progress:
-        transport = open_transport(backend, shape, numerics, progress)
+        transport = open_transport(backend, shape, numerics, progress, device, port)
     with transport:
         product = measure_product(
             transport, shape, numerics, operands, refresh=not no_refresh, excess=excess, qkv=qkv
@@ -97,6 +112,7 @@ def matvec(
         "cols": cols,
         "batch": batch,
         "backend": backend,
+        "device": device,
         "config": config_name,
         "timing": timing_name,
         "numerics": numerics,

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from host_runtime.transport import TRANSPORTS
+from host_runtime.transport import DEVICES, TRANSPORTS
 from pim_model.numerics.activation import FUNCTIONS
 from pim_model.numerics.profiles import PROFILES
 from pim_model.spec.config import CONFIGS
@@ -16,9 +16,12 @@ from pim_model.spec.timing import TIMINGS
 __all__ = [
     "activation_option",
     "backend_option",
+    "board_option",
     "config_option",
+    "device_option",
     "device_options",
     "json_option",
+    "require_simulation",
     "timing_option",
 ]
 
@@ -56,6 +59,20 @@ backend_option = _option(
     default="model",
     help="where the products are computed: golden model, or Verilated RTL (built at the first use)",
 )
+board_option = _option(
+    "--port",
+    metavar="PATH",
+    default=None,
+    show_default=False,
+    help="serial port of a board, such as /dev/ttyUSB0: the products are computed there, whatever --backend says",
+)
+device_option = _option(
+    "--device",
+    type=click.Choice(DEVICES),
+    default="cpp",
+    help="what stands behind the controllers on Verilated RTL: C++ model of AiM, or synthesisable AiM, which the C++ "
+    "model then checks word by word (`aligned` only; memory of 64 MiB at most, as in --config small)",
+)
 activation_option = _option(
     "--activation",
     type=click.Choice(list(FUNCTIONS)),
@@ -71,6 +88,12 @@ json_option = _option(
     show_default=False,
     help="write the result as JSON; with `-` to standard output, everything else to standard error",
 )
+
+
+def require_simulation(backend: str, device: str) -> None:
+    """Refuse a ``--device`` that the backend would ignore."""
+    if device != DEVICES[0] and backend != "verilator":
+        raise click.UsageError(f"--device {device} needs --backend verilator, not {backend}")
 
 
 def device_options(function: F) -> F:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from host_runtime.bench.language import LogitComparison, Machine, golden_logits
-from host_runtime.cli.options import device_options, json_option
+from host_runtime.cli.options import device_option, device_options, json_option, require_simulation
 from host_runtime.cli.output import Output
 from host_runtime.llm.checkpoint import Checkpoint, load_checkpoint
 from host_runtime.llm.gpt2 import Tokens
@@ -49,6 +49,7 @@ COMMAND = "command "
     show_default=True,
     help="where linear layers run: golden model, Verilated RTL, or numpy without PIM",
 )
+@device_option
 @device_options
 @click.option(
     "--precision",
@@ -77,6 +78,7 @@ def ppl(
     text_path: Path,
     tokens: int | None,
     backend: str,
+    device: str,
     config_name: str,
     timing_name: str,
     numerics: str,
@@ -105,6 +107,7 @@ def ppl(
         )
     if compare is not None and backend == compare:
         raise click.UsageError(f"--compare {compare} needs another --backend than {compare}")
+    require_simulation(backend, device)
     output = Output(json_path)
     shape = config(config_name, timing_name)
     checkpoint = load_checkpoint(model_dir)
@@ -113,6 +116,7 @@ def ppl(
     settings = {
         "checkpoint": checkpoint.digest(),
         "backend": backend,
+        "device": device,
         "precision": precision,
         "config": config_name,
         "timing": timing_name,
@@ -122,7 +126,7 @@ def ppl(
     with ExitStack() as stack:
         with output.building(f"{config_name}/{timing_name}") as progress:
             machine = stack.enter_context(
-                Machine.open(backend, shape, numerics, checkpoint, precision, progress)
+                Machine.open(backend, shape, numerics, checkpoint, precision, progress, device)
             )
         run = Perplexity(machine.model, ids, limit=tokens, batch=batch, settings=settings)
         run.state = state or build_root() / "ppl" / f"{digest(repr(sorted(run.identity().items())))}.json"
@@ -146,6 +150,7 @@ def ppl(
         }
     result: dict[str, Any] = {
         "backend": backend,
+        "device": device,
         "model": str(model_dir),
         "text": str(text_path),
         "config": config_name,

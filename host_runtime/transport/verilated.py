@@ -30,8 +30,10 @@ class VerilatedTransport(RecordingTransport):
     """A simulation of the whole prototype, freshly reset.
 
     The library is built the first time; ``progress(step, fraction)`` is told of it (fraction None if unknown).
-    ``ValueError`` for an unknown arithmetic profile; :class:`SimulationUnavailable` without the extra
-    ``sim`` or a compiler.
+    With ``device`` "rtl" the synthesisable device is behind the PHY, and the C++ model judges every word that it
+    returns (a difference is a :class:`TransportError`); there is no back door then. ``ValueError`` for an unknown
+    arithmetic profile; :class:`SimulationUnavailable` without the extra ``sim`` or a compiler, and for what that
+    device does not serve.
     """
 
     name = "verilator"
@@ -41,12 +43,20 @@ class VerilatedTransport(RecordingTransport):
         config: Config,
         numerics: str = "aligned",
         progress: Callable[[str, float | None], None] | None = None,
+        device: str = "cpp",
     ):
         from sim import build, native
 
+        if device not in ("cpp", "rtl"):
+            raise ValueError(f"device must be cpp or rtl, not {device!r}")
         self._errors = native
+        self._back_door = device == "cpp"
+        if device == "rtl" and numerics != "aligned":
+            raise SimulationUnavailable(
+                f"numerics must be aligned for the synthesisable device, not {numerics!r}"
+            )
         try:
-            path = build.library(config, progress)
+            path = build.library(config, progress, "rtl" if device == "rtl" else "cpp")
         except build.BuildError as error:
             raise SimulationUnavailable(f"the simulation cannot be built: {error}") from error
         self.simulation: NativeSimulation = native.NativeSimulation(path, config, numerics)
@@ -87,10 +97,15 @@ class VerilatedTransport(RecordingTransport):
         return raised
 
     def preload(self, address: int, data: bytes) -> None:
+        if not self._back_door:
+            super().preload(address, data)
+            return
         with self._doing(f"preload {len(data)} bytes", address):
             self.simulation.preload(address, data)
 
     def peek(self, address: int, size: int) -> bytes:
+        if not self._back_door:
+            return super().peek(address, size)
         with self._doing(f"peek at {size} bytes", address):
             return self.simulation.peek(address, size)
 

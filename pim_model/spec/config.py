@@ -106,12 +106,25 @@ _TINY = Config(
     macro_queue=2,
     completion_queue=2,
 )
+# Holds whole activation tables and the embedded language model, and is small enough for a synthesisable device.
+_SMALL = Config(name="small", geometry=Geometry(channels=2, banks=4, rows=512), buffer_bytes=64 * 1024)
+# What block RAM of a Lattice LFE5U-85F holds: 208 blocks of 18 kbit, of which cells take 128 and the activation buffer,
+# which has two read ports, 32. Whole rows, since activation tables need them. Its 156 multipliers serve four banks.
+_ULX3S = Config(
+    name="ulx3s",
+    geometry=Geometry(channels=1, banks=4, rows=32),
+    buffer_bytes=16 * 1024,
+    macro_queue=2,
+    completion_queue=2,
+)
 
 CONFIGS: dict[str, Config] = {
     config.name: config
     for config in (
         _IANUS,
         _TINY,
+        _SMALL,
+        _ULX3S,
         replace(_IANUS, name="ianus_refpb", refresh=RefreshPolicy.PER_BANK),
         replace(_TINY, name="tiny_refpb", refresh=RefreshPolicy.PER_BANK),
         replace(_IANUS, name="ianus_dual", dual_row_buffer=True),

@@ -15,7 +15,7 @@ IDENTITY = int.from_bytes(b"UNAI", "big")
 """Value of ``ID``: the bytes ``IANU`` in memory order."""
 
 ABI_MAJOR = 2
-ABI_MINOR = 1
+ABI_MINOR = 2
 ABI = ABI_MAJOR << 16 | ABI_MINOR
 """Value of ``ABI``: a driver refuses another major number."""
 
@@ -45,6 +45,8 @@ class Reg(IntEnum):
     TIMING = 0x024
     QUEUE_DEPTH = 0x028
     FEATURES = 0x02C
+    BUILD_LOW = 0x030
+    BUILD_HIGH = 0x034
     CONTROL = 0x040
     STATUS = 0x044
     IRQ_ENABLE = 0x048
@@ -160,6 +162,8 @@ REGISTERS: tuple[Register, ...] = (
     ),
     Register(Reg.QUEUE_DEPTH, Access.RO, "macro queue in bits 15-0, completion queue in bits 31-16"),
     Register(Reg.FEATURES, Access.RO, "dual row buffers in bit 0"),
+    Register(Reg.BUILD_LOW, Access.RO, "digest of the bitstream's sources, bits 31-0; 0 in a simulation"),
+    Register(Reg.BUILD_HIGH, Access.RO, "digest of the bitstream's sources, bits 63-32"),
     Register(Reg.CONTROL, Access.RW, "refresh enable, soft reset"),
     Register(Reg.STATUS, Access.RO, "busy, completion waiting, violation seen, overflow"),
     Register(Reg.IRQ_ENABLE, Access.RW, "interrupt enables"),

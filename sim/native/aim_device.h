@@ -30,6 +30,7 @@ enum class Fault : int {
     kRowOpen = 4,     ///< activation or refresh of a bank with an open row
     kTableRow = 5,    ///< AF on a row that ACTAF did not open
     kDataClash = 6,   ///< two commands of a cycle with write data, or two reads that return at once
+    kDataDiffers = 7, ///< the device in the design returned other data than this model, or at another time
 };
 
 class AimDevice {

@@ -45,6 +45,18 @@ void Clock::present_data(Channel& channel) {
     --channel.pending;
 }
 
+/// Hold what the design's own device returns in this cycle to what the model has for it.
+void Clock::judge(Channel& channel, const ports::ChannelPins& pins) {
+    const std::size_t place = cycle_ % kInFlight;
+    const bool due = channel.due[place];
+    if (!due && !pins.rvalid) [[likely]] return;
+    if (due != static_cast<bool>(pins.rvalid) ||
+        std::memcmp(pins.rdata.data(), channel.data[place].data(), spec::kColumnBytes))
+        fault({cycle_, 0, static_cast<std::uint8_t>(channel.index), 0, 0, 0, 0, 0}, Fault::kDataDiffers);
+    channel.pending -= due;
+    channel.due[place] = false;
+}
+
 void Clock::obey(unsigned index, const ports::ChannelPins& pins) {
     const auto op0 = static_cast<spec::Op>(pins.op0), op1 = static_cast<spec::Op>(pins.op1);
     Channel& channel = channels_[index];

@@ -1,4 +1,5 @@
-// The Verilated design with its clock, and a device model on each channel.
+// The Verilated design with its clock, and a device model on each channel. Where the design holds a device of its own, the
+// model obeys the same commands and judges what that one returns.
 #pragma once
 
 #include <array>
@@ -21,13 +22,15 @@ public:
     ~Clock() { top.final(); }
 
     void settle() {
-        for (auto& channel : channels_) present(channel);
+        if constexpr (!spec::kDeviceInDesign)
+            for (auto& channel : channels_) present(channel);
         ports::clk(top) = 0;
         top.eval();
     }
 
     void edge() {
         ports::each_channel(top, [this](unsigned index, const auto& pins) {
+            if constexpr (spec::kDeviceInDesign) judge(channels_[index], pins);
             if (pins.op0 | pins.op1) [[unlikely]] obey(index, pins);
         });
         ports::clk(top) = 1;
@@ -66,6 +69,7 @@ private:
     }
 
     void present_data(Channel& channel);
+    void judge(Channel& channel, const ports::ChannelPins& pins);
     void obey(unsigned index, const ports::ChannelPins& pins);
     void execute(Channel& channel, unsigned slot, const Command& command, const ports::ChannelPins& pins);
     void fault(const ianus_record& record, Fault fault);

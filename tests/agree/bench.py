@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -14,10 +14,13 @@ from host_runtime.driver import Driver
 from host_runtime.monitor import commands_since
 from host_runtime.ops import Pim
 from host_runtime.transport import Transport, open_transport
+from host_runtime.transport.model import ModelTransport
+from host_runtime.transport.uart import UartTransport
 from pim_model.mapping.layout import pack
 from pim_model.spec.config import Config, config
 from pim_model.spec.macro import MatVec
 from pim_model.spec.registers import COMPLETION_VALID, Reg, macro_word
+from tests.agree.link_board import LinkBoard
 
 
 @dataclass(kw_only=True)
@@ -35,8 +38,18 @@ class Bench:
         cls, transport: str, name: str, rng: np.random.Generator, numerics: str = "aligned"
     ) -> Iterator[Bench]:
         shape = config(name)
-        with open_transport(transport, shape, numerics) as way:
+        with ExitStack() as stack:
+            if transport == "uart":
+                board = stack.enter_context(LinkBoard(ModelTransport(shape, numerics)))
+                way: Transport = stack.enter_context(UartTransport(board.path))
+            else:
+                way = stack.enter_context(open_transport(transport, shape, numerics))
             yield cls(transport=way, config=shape, numerics=numerics, rng=rng)
+
+    @property
+    def golden(self) -> bool:
+        """The device behind the transport is the golden one, whose time stands still between macros."""
+        return self.transport.name in ("model", "uart")
 
     @cached_property
     def driver(self) -> Driver:

@@ -11,7 +11,9 @@ import pytest
 
 from tests.agree.bench import Bench
 
+# uart: the transport, with the golden device behind a serial link.
 DEVICES = (
+    ("uart", "tiny"),
     ("model", "tiny"),
     ("model", "ianus"),
     ("verilator", "tiny"),

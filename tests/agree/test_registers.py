@@ -13,7 +13,7 @@ from tests.agree.bench import Bench
 READ_ONLY = [r.reg for r in REGISTERS if r.access is Access.RO]
 WRITE_ONLY = [r.reg for r in REGISTERS if r.access is Access.WO]
 MOVING = (Reg.CYCLES_LOW, Reg.CYCLES_HIGH)
-HOLES = (0x008, 0x00C, 0x030, 0x03C, 0x05C, 0x068, 0x0A8, 0x0BC, 0x0CC, 0x0FC, 0x11C, 0xFFC, 0xFFFC)
+HOLES = (0x008, 0x00C, 0x038, 0x03C, 0x05C, 0x068, 0x0A8, 0x0BC, 0x0CC, 0x0FC, 0x11C, 0xFFC, 0xFFFC)
 
 
 def test_identification(bench: Bench) -> None:
@@ -30,6 +30,7 @@ def test_identification(bench: Bench) -> None:
     assert bench.read(Reg.TIMING) == TIMINGS.index(shape.timing_name) | shape.refresh << 8
     assert bench.read(Reg.QUEUE_DEPTH) == shape.macro_queue | shape.completion_queue << 16
     assert bench.read(Reg.FEATURES) == 0  # no dual row buffers
+    assert bench.read(Reg.BUILD_LOW) == bench.read(Reg.BUILD_HIGH) == 0  # no bitstream
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import sim.build
-from pim_model.spec.config import Config, config
+from pim_model.spec.config import config
 from pim_model.spec.micro import MicroOp
 from sim import toolchain
 from sim.build import BuildError, device_library, library_of
@@ -103,17 +105,17 @@ def test_failure_quotes_the_log_and_keeps_it(empty_cache: Path, old: str, new: s
 
 
 def test_verilog_is_kept_until_its_sources_change(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[Config] = []
+    calls: list[Any] = []
 
-    def elaborate(shape: Config) -> str:
-        calls.append(shape)
-        return f"// {shape.name}"
+    def elaborate(component: Callable[[], Any]) -> str:
+        calls.append(component())
+        return f"// {type(calls[-1]).__name__} {len(calls)}"
 
     monkeypatch.setattr(sim.build, "_elaborate", elaborate)
-    assert sim.build.verilog(TINY) == sim.build.verilog(TINY) == "// tiny"
-    assert calls == [TINY]
-    assert sim.build.verilog(config("ianus")) == "// ianus"
-    assert len(calls) == 2
+    assert sim.build.verilog(TINY) == sim.build.verilog(TINY) == "// Prototype 1"
+    assert sim.build.verilog(config("ianus")) == "// Prototype 2"
+    assert sim.build.verilog(TINY, device="rtl") == "// Standalone 3"
+    assert len(calls) == 3
 
 
 def test_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

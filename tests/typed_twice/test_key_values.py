@@ -253,6 +253,8 @@ OFFSETS = {
     "TIMING": 0x024,
     "QUEUE_DEPTH": 0x028,
     "FEATURES": 0x02C,
+    "BUILD_LOW": 0x030,
+    "BUILD_HIGH": 0x034,
     "CONTROL": 0x040,
     "STATUS": 0x044,
     "IRQ_ENABLE": 0x048,
