@@ -1,4 +1,4 @@
-"""The real tools on a design of a few cells: that they are called as they want to be, and that their reports are read."""
+"""The real tools on a design of a few cells: they are called as they want to be, and their reports are read."""
 
 from __future__ import annotations
 
