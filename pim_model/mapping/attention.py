@@ -13,7 +13,7 @@ overlaps the query, scores and softmax overlap the value; the next head's keys a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pim_model.mapping.emitter import Emitter
 from pim_model.mapping.fully_connected import in_pim, load
@@ -61,6 +61,12 @@ class Heads:
     attention_in_pim: bool
     layer: int
     prefetch: bool = True
+    _macro: int | None = field(default=None, init=False)
+    """The last query, key or value made in PIM.
+
+    They are made in the order of Fig. 7, head by head. Those of later heads need the same input alone: they would come
+    first, and keep the transfers of this head waiting.
+    """
 
     def emit(self, normed: int, gate: int | None) -> list[int]:
         """All heads, after the command ``normed``; the commands that end them.
@@ -204,9 +210,9 @@ class Heads:
         op, width, dim = _MAKES[name], self.model.width, self.model.head_dim
         if self.fc_in_pim:
             macro = Macro(dim * self.units.machine.cores, width, self.tokens)
-            needs = (normed, gate) if name == "key" else (normed,)
+            needs = (normed, gate if name == "key" else None, self._macro)
             # All heads' keys, queries and values are made of the same inputs.
-            return in_pim(
+            self._macro = in_pim(
                 self.emitter,
                 self.units,
                 op,
@@ -217,6 +223,7 @@ class Heads:
                 head=head,
                 staged=head > 0 or name != "key",
             )
+            return self._macro
         size = width * dim * ELEMENT_BYTES
         weights = load(self.emitter, self.units, Part.ATTENTION_FC, size, gate, layer=self.layer, head=head)
         place = self.emitter.add(

@@ -79,31 +79,31 @@ class Constants:
         1300, "NPU cycles", "set-up, fill and drain of the matrix unit, once an operation", CALIBRATED
     )
     norm_step: float = _constant(
-        9,
+        7.6,
         "NPU cycles",
         "two-phase layer norm: four elements of one token on one of the sixteen VLIW processors",
         CALIBRATED,
     )
     softmax_step: float = _constant(
-        7, "NPU cycles", "masked softmax: four elements of one row on one VLIW processor", CALIBRATED
+        3, "NPU cycles", "masked softmax: four elements of one row on one VLIW processor", CALIBRATED
     )
     elementwise_step: float = _constant(
-        2.5, "NPU cycles", "addition, GELU or copy: four elements of one token on one processor", CALIBRATED
+        2.8, "NPU cycles", "addition, GELU or copy: four elements of one token on one processor", CALIBRATED
     )
     dma_latency: float = _constant(
-        200, "ns", "start of a DMA: descriptor, NoC and first access of the memory", CALIBRATED
+        530, "ns", "start of a DMA: descriptor, NoC and first access of the memory", CALIBRATED
     )
     macro_handover: float = _constant(
-        220, "ns", "macro from scheduler to PCU, and its completion back", CALIBRATED
+        260, "ns", "macro from scheduler to PCU, and its completion back", CALIBRATED
     )
     operand_bandwidth: float = _constant(
         4, "B/ns", "inputs and results of macros between scratch-pads and the PCU's buffer", CALIBRATED
     )
     synchronization: float = _constant(
-        100, "ns", "barrier of the cores, with the exchange of their parts of a vector", CALIBRATED
+        120, "ns", "barrier of the cores, with the exchange of their parts of a vector", CALIBRATED
     )
     value_scatter: float = _constant(
-        5200,
+        5800,
         "ns",
         "appending a column to the transposed values of a head, when S x V runs in PIM",
         CALIBRATED,

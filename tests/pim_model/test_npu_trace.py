@@ -26,22 +26,35 @@ FIELDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def record() -> Record:
+def traced(stage: int, tokens: int) -> Record:
     machine = Machine(refresh=True)
-    result = Inference(transformer("gpt2-base"), machine, source("closed", machine.memory), 12, 2).run(
-        traced=1
-    )
+    time = source("closed", machine.memory)
+    result = Inference(transformer("gpt2-base"), machine, time, tokens, 2).run(traced=stage)
     assert result.traced is not None
     return result.traced
 
 
-@pytest.fixture(scope="module")
-def events(record: Record, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    path = tmp_path_factory.mktemp("trace") / "token.json"
+def written(record: Record, path: Path) -> list[dict[str, Any]]:
     write_perfetto(path, record, 8)
     found: list[dict[str, Any]] = json.loads(path.read_text())["traceEvents"]
     return found
+
+
+@pytest.fixture(scope="module")
+def record() -> Record:
+    """A token."""
+    return traced(1, 12)
+
+
+@pytest.fixture(scope="module")
+def events(record: Record, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    return written(record, tmp_path_factory.mktemp("trace") / "token.json")
+
+
+@pytest.fixture(scope="module")
+def prompt_events(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """A prompt, whose weights are loaded ahead as far as queues allow."""
+    return written(traced(0, 64), tmp_path_factory.mktemp("trace") / "prompt.json")
 
 
 def test_every_event_is_complete(events: list[dict[str, Any]]) -> None:
@@ -63,9 +76,9 @@ def test_a_track_has_one_thing_at_a_time(events: list[dict[str, Any]]) -> None:
             assert after[0] >= before[1] - 1e-6, "in microseconds, rounded to a tenth of a picosecond"
 
 
-def test_counters_stay_within_the_queues(events: list[dict[str, Any]]) -> None:
+def test_counters_stay_within_the_queues(prompt_events: list[dict[str, Any]]) -> None:
     highest: dict[str, int] = defaultdict(int)
-    for event in events:
+    for event in prompt_events:
         if event["ph"] == "C":
             highest[event["name"]] = max(highest[event["name"]], event["args"]["commands"])
             assert event["args"]["commands"] >= 0
@@ -74,10 +87,16 @@ def test_counters_stay_within_the_queues(events: list[dict[str, Any]]) -> None:
     assert any(count == 4 for count in highest.values())
 
 
-def test_commands_say_why_they_waited(events: list[dict[str, Any]]) -> None:
-    texts = " ".join(text for e in events if e["ph"] == "X" for text in e["args"].get("waited", ()))
-    for reason in ("needs the result of command", "memory belongs to the macro", "issue queue full"):
-        assert reason in texts
+def test_commands_say_why_they_waited(
+    events: list[dict[str, Any]], prompt_events: list[dict[str, Any]]
+) -> None:
+    def texts(of: list[dict[str, Any]]) -> str:
+        return " ".join(text for e in of if e["ph"] == "X" for text in e["args"].get("waited", ()))
+
+    for reason in ("needs the result of command", "memory belongs to the macro"):
+        assert reason in texts(events)
+    for reason in ("issue queue full", "unit busy with command"):
+        assert reason in texts(prompt_events)
 
 
 def test_vcd_has_every_change(record: Record, tmp_path: Path) -> None:
