@@ -125,7 +125,8 @@ def test_a_bias_costs_the_row_stream_nothing(simulation, shape, kv_rows):
 
 @pytest.mark.parametrize(
     ("columns", "tokens", "intervals", "at_rest", "refreshes"),
-    [(256, 9, 7.7, 1, 8), (128, 14, 3.7, 0, 3)],
+    # 3 or 4: by the phase and the preset's row period
+    [(256, 9, 7.7, {1}, {8}), (128, 14, 3.7, {0}, {3, 4})],
     ids=["rows", "row-that-stays"],
 )
 def test_refreshes_are_where_the_golden_schedule_has_them(
@@ -171,7 +172,7 @@ def test_refreshes_are_where_the_golden_schedule_has_them(
             start = row - next(cycle for cycle, slot, _ in plain if slot == 0)
             golden = place(simulation.config, macro, due - start)
             count = sum(command.op is MicroOp.REFAB for _, _, command in golden)
-            assert count == at_rest if rest else count >= refreshes
+            assert count in (at_rest if rest else refreshes)
             assert mine[: len(golden)] == [(cycle + start, *what) for cycle, *what in golden], (
                 f"channel {channel}"
             )
