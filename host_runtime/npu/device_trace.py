@@ -25,6 +25,13 @@ _PROCESS = 200
 NORMAL = (MicroOp.ACT, MicroOp.RD, MicroOp.WR, MicroOp.PRE)
 
 
+_SLOTS = ("slot 0: rows and columns", "slot 1: registers")
+
+
+def _named(kind: str, channel: int, slot: int, text: str) -> dict[str, Any]:
+    return {"name": kind, "ph": "M", "pid": _PROCESS + channel, "tid": slot, "args": {"name": text}}
+
+
 def device_events(
     dispatched: Sequence[Dispatched], entries: Sequence[Entry], cycle_ticks: int
 ) -> Iterator[dict[str, Any]]:
@@ -36,14 +43,9 @@ def device_events(
     begins = [each.cycles[0] for each in dispatched]
     shifts: dict[int, int] = {}
     for channel in sorted({entry.channel for entry in entries}):
-        process = _PROCESS + channel
-        yield {
-            "name": "process_name",
-            "ph": "M",
-            "pid": process,
-            "tid": 0,
-            "args": {"name": f"device, channel {channel}"},
-        }
+        yield _named("process_name", channel, 0, f"device, channel {channel}")
+        for slot, what in enumerate(_SLOTS):
+            yield _named("thread_name", channel, slot, what)
     for entry in entries:
         place = bisect_right(begins, entry.cycle) - 1
         if place < 0:

@@ -34,6 +34,7 @@ from pim_model.spec.config import Config, config
 from pim_model.spec.micro import Micro, MicroOp
 from pim_model.spec.timing import TIMINGS
 from pim_model.trace import Entry
+from tests.perfetto import events_of
 
 SMALL = GPT2Config(61, 24, 64, 2, 4, 256)
 """Four heads, so that one, two and four cores share them."""
@@ -235,7 +236,7 @@ def test_wikitext_model_by_command(shared: Path, tmp_path: Path, capsys: pytest.
     result = json.loads(capsys.readouterr().out)
     assert result["compared_logits"] == 9 * 4096
     assert result["mismatches"] == 0
-    events = json.loads(trace.read_text())["traceEvents"]
+    events = events_of(trace)
     assert {event["args"]["name"] for event in events if event["ph"] == "M"} >= {
         "core 0",
         "device, channel 7",
