@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -15,9 +15,11 @@ from host_runtime.tensor import Arena, Span, activation_buffer, weight_rows
 from pim_model.mapping.layout import pack, rows_needed
 from pim_model.numerics.activation import FUNCTIONS, TABLE_ENTRIES, table
 from pim_model.spec.config import Config
+from pim_model.spec.geometry import COLUMN_BYTES, LANES
 
 __all__ = ["Matrix", "Pim", "pim_linear"]
 
+_ELEMENT = COLUMN_BYTES // LANES
 UPLOAD_BYTES = 32 << 20  # weights laid out at a time
 
 
@@ -86,6 +88,43 @@ class Pim:
         """
         rows = -(-size // self.config.geometry.slab_bytes)
         return self.config.geometry.address(self._rows.allocate(rows).start)
+
+    def reserve_matrix(self, rows: int, columns: int) -> Matrix:
+        """Room for a matrix without a bias, which :meth:`write_row` fills; until then it holds what memory holds.
+
+        :class:`OutOfMemory` when no free run of DRAM rows is long enough.
+        """
+        place = self._rows.allocate(rows_needed(rows, columns, self.config.geometry))
+        return Matrix(rows, columns, place, None, None, self)
+
+    def write_row(self, matrix: Matrix, row: int, column: int, bits: U16) -> None:
+        """Write BF16 bits [n] into a row of a matrix from ``column`` on, through the data window."""
+        for start, size, address in self._pieces(matrix, row, column, len(bits)):
+            data = bits[start : start + size].astype("<u2").tobytes()
+            self.driver.transport.write_memory(address, data)
+
+    def read_row(self, matrix: Matrix, row: int) -> U16:
+        """BF16 bits of a row of a matrix [columns], from the tiles that PIM multiplies by."""
+        read = self.driver.transport.read_memory
+        pieces = [
+            read(address, size * _ELEMENT)
+            for _, size, address in self._pieces(matrix, row, 0, matrix.columns)
+        ]
+        return np.frombuffer(b"".join(pieces), dtype="<u2")
+
+    def _pieces(self, matrix: Matrix, row: int, column: int, count: int) -> Iterator[tuple[int, int, int]]:
+        """(first of them, number, address) of ``count`` elements of a row from ``column`` on, a DRAM row each."""
+        geometry = self.config.geometry
+        group, output = divmod(row, geometry.outputs)
+        channel, bank = divmod(output, geometry.banks)
+        tiles = rows_needed(1, matrix.columns, geometry)
+        end = column + count
+        while column < end:
+            tile, within = divmod(column, geometry.elements)
+            size = min(geometry.elements - within, end - column)
+            start = geometry.address(matrix.place.start + group * tiles + tile, channel, bank)
+            yield count - (end - column), size, start + within * _ELEMENT
+            column += size
 
     def release(self, matrix: Matrix) -> None:
         """Give a matrix's memory back; it must not be used afterwards."""

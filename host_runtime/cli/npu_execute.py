@@ -22,7 +22,7 @@ from host_runtime.npu.lineup import line_up
 from host_runtime.npu.session import Session, Step
 from host_runtime.ops import Pim
 from host_runtime.transport import open_transport
-from pim_model.mapping.schedule import Mapping
+from pim_model.mapping.schedule import Mapping, Schedule, schedule
 from pim_model.npu.command import Unit
 from pim_model.npu.machine import Machine
 from pim_model.npu.trace import write_perfetto, write_vcd
@@ -42,6 +42,7 @@ class Request:
     machine: Machine
     backend: str
     numerics: str
+    schedule: Schedule
     mapping: Mapping
     gelu_in_pim: bool
     all_logits: bool
@@ -56,10 +57,6 @@ def request_of(machine: Machine, options: dict[str, Any]) -> Request:
     """What is to be executed; ``ValueError`` for an option that execution does not know."""
     if options["text_path"] is None:
         raise ValueError("--text must name the text that the model reads")
-    if options["schedule_name"] != "pas":
-        raise ValueError(
-            f"--schedule must be pas for a model that is executed, not {options['schedule_name']}"
-        )
     if options["head_dim"] is not None:
         raise ValueError("--head-dim must be left out for a model that is executed: its weights decide")
     if options["pim_name"] == "closed":
@@ -75,6 +72,7 @@ def request_of(machine: Machine, options: dict[str, Any]) -> Request:
         machine=machine,
         backend="verilator" if options["pim_name"] == "rtl" else "model",
         numerics=options["numerics"],
+        schedule=schedule(options["schedule_name"]),
         mapping=Mapping(options["mapping_name"] or Mapping.PIM.value),
         gelu_in_pim=options["gelu"] == "pim",
         all_logits=options["all_logits"],
@@ -83,6 +81,8 @@ def request_of(machine: Machine, options: dict[str, Any]) -> Request:
     )
     if asked.compare and asked.gelu_in_pim:
         raise ValueError("--compare needs --gelu vector: `ianus ppl` computes GELU exactly")
+    if asked.compare and asked.schedule.attention_in_pim:
+        raise ValueError("--compare needs --schedule pas or naive: `ianus ppl` has no attention in PIM")
     if asked.compare and asked.mapping is not Mapping.PIM:
         raise ValueError("--compare needs --fc pim: `ianus ppl` has every layer in PIM")
     if options["trace_path"] or options["vcd_path"]:
@@ -116,6 +116,7 @@ def execute(request: Request) -> int:
             len(prompt),
             request.tokens_out,
             measured=request.backend == "verilator",
+            chosen=request.schedule,
             mapping=request.mapping,
             gelu_in_pim=request.gelu_in_pim,
             all_logits=request.all_logits,

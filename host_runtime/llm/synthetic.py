@@ -24,15 +24,17 @@ def write_random_checkpoint(
     config: GPT2Config,
     seed: int,
     *,
+    deviation: float = 0.02,
     dtype: Literal["F32", "F16", "BF16"] = "BF16",
     prefix: str = "",
     masks: bool = False,
 ) -> None:
     """Write config.json and model.safetensors (no tokenizer) into `directory`, creating it.
 
-    Values are those a training starts from: normal with deviation 0.02, layer norm scales around 1. They
-    are the same numbers, which BF16 holds, whatever `dtype`. `prefix` goes before each name but the head's;
-    `masks` adds the causal-mask buffers some published files carry.
+    Values are those a training starts from: normal with `deviation`, layer norm scales around 1. With 0.02 all
+    attention scores are near zero; with 0.3 they tell tokens apart. They are the same numbers, which BF16 holds,
+    whatever `dtype`. `prefix` goes before each name but the head's; `masks` adds the causal-mask buffers some
+    published files carry.
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
@@ -42,7 +44,7 @@ def write_random_checkpoint(
     tensors = {}
     for name, shape in config.tensor_shapes().items():
         values = rng.standard_normal(shape, dtype=np.float32)
-        values *= np.float32(0.02)
+        values *= np.float32(deviation)
         if ".ln_" in f".{name}" and name.endswith("weight"):
             values += np.float32(1)
         values[np.abs(values) < SMALLEST] = 0

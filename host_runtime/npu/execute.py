@@ -15,10 +15,10 @@ import numpy as np
 
 from host_runtime.bits import F32, from_bits, to_bits
 from host_runtime.llm.layers import add, gelu_new, layer_norm, masked_softmax, rounding_of, scores, weighted
+from host_runtime.npu.caches import MatrixCaches, PlainCaches
 from host_runtime.npu.placed import PlacedModel
 from host_runtime.npu.tiles import Tiles
 from pim_model.npu.command import Command, Op, Unit
-from pim_model.spec.npu import ELEMENT_BYTES
 
 __all__ = ["Stage"]
 
@@ -187,16 +187,18 @@ class Stage:
         view: F32 = self._merged[0, :, part, head]
         return view
 
-    def _read(self, layer: int, kind: int, head: int, count: int) -> F32:
-        dim = self._placed.model.head_dim
-        address = self._placed.cache_address(layer, kind, head, 0)
-        data = self._placed.pim.driver.transport.read_memory(address, count * dim * ELEMENT_BYTES)
-        return from_bits(np.frombuffer(data, dtype="<u2").reshape(count, dim))
-
     def _write(self, layer: int, kind: int, head: int) -> None:
-        address = self._placed.cache_address(layer, kind, head, self._first)
-        bits = to_bits("key or value", np.ascontiguousarray(self._new(1 + kind, head)))
-        self._placed.pim.driver.transport.write_memory(address, bits.astype("<u2").tobytes())
+        self._placed.caches.store(layer, kind, head, self._first, self._new(1 + kind, head))
+
+    @property
+    def _plain(self) -> PlainCaches:
+        assert isinstance(self._placed.caches, PlainCaches)
+        return self._placed.caches
+
+    @property
+    def _matrices(self) -> MatrixCaches:
+        assert isinstance(self._placed.caches, MatrixCaches)
+        return self._placed.caches
 
     def _each(self, command: Command, action: Callable[[int], Any]) -> None:
         for head in self._placed.heads_of(command.head):
@@ -204,7 +206,7 @@ class Stage:
 
     def _load_keys(self, command: Command) -> None:
         def load(head: int) -> None:
-            self._keys[head] = self._read(command.layer, 0, head, self._first)
+            self._keys[head] = self._plain.load(command.layer, 0, head, self._first)
 
         self._each(command, load)
 
@@ -227,7 +229,7 @@ class Stage:
 
     def _load_values(self, command: Command) -> None:
         def load(head: int) -> None:
-            self._values[head] = self._read(command.layer, 1, head, self._first + len(self._tokens))
+            self._values[head] = self._plain.load(command.layer, 1, head, self._first + len(self._tokens))
 
         self._each(command, load)
 
@@ -236,7 +238,11 @@ class Stage:
 
     def _score(self, command: Command) -> None:
         def multiply(head: int) -> None:
-            self._scores[head] = scores(self._new(0, head), self._keys[head], _ROUNDED)
+            query = self._new(0, head)
+            if command.unit is Unit.PIM:
+                self._scores[head] = self._matrices.scores(command.layer, head, query, self._first + 1)
+            else:
+                self._scores[head] = scores(query, self._keys[head], _ROUNDED)
 
         self._each(command, multiply)
 
@@ -250,6 +256,9 @@ class Stage:
 
     def _context(self, command: Command) -> None:
         def mix(head: int) -> None:
-            self._mixed[0, head] = weighted(self._scores[head], self._values[head], _ROUNDED)
+            if command.unit is Unit.PIM:
+                self._mixed[0, head] = self._matrices.context(command.layer, head, self._scores[head])
+            else:
+                self._mixed[0, head] = weighted(self._scores[head], self._values[head], _ROUNDED)
 
         self._each(command, mix)

@@ -10,6 +10,7 @@ import numpy as np
 
 from host_runtime.bits import F32, from_bits, to_bits
 from host_runtime.llm.checkpoint import Checkpoint
+from host_runtime.npu.caches import MatrixCaches, PlainCaches
 from host_runtime.ops import Matrix, Pim
 from pim_model.spec.models import Transformer
 from pim_model.spec.npu import ELEMENT_BYTES
@@ -58,9 +59,16 @@ class PlacedModel:
         The device, whose memory must hold all of it.
     cores : int
         NPU cores, among which the heads divide.
+    attention_in_pim : bool
+        Keys and values are kept as matrices that PIM multiplies by.
     """
 
-    def __init__(self, checkpoint: Checkpoint, pim: Pim, cores: int):
+    def __init__(self, checkpoint: Checkpoint, pim: Pim, cores: int, *, attention_in_pim: bool = False):
+        if attention_in_pim and cores > 1:
+            raise ValueError(
+                f"attention in PIM must be executed on one core, not {cores}: a macro has one input for all "
+                "channels, and each core's head a query of its own"
+            )
         self.pim = pim
         self.cores = cores
         self.model = shape_of(checkpoint)
@@ -72,19 +80,12 @@ class PlacedModel:
         self._tied = checkpoint.config.tie_word_embeddings
         self._tokens = 0 if self._tied else self._stored(checkpoint.tensor("wte.weight", bf16=True))
         self._positions = self._stored(checkpoint.tensor("wpe.weight", bf16=True))
-        vector = self.model.head_dim * ELEMENT_BYTES
-        self._cache_step = self.model.context * vector
-        self._cache = pim.reserve(2 * self.model.blocks * self.model.heads * self._cache_step)
+        self.caches = (MatrixCaches if attention_in_pim else PlainCaches)(self.model, pim)
 
     def heads_of(self, head: int) -> list[int]:
         """The model's heads that are head ``head`` of each core."""
         own = self.model.heads // self.cores
         return [core * own + head for core in range(self.cores)]
-
-    def cache_address(self, layer: int, kind: int, head: int, position: int) -> int:
-        """Where the key (``kind`` 0) or value (1) of a token lies; a head's lie token after token."""
-        place = (layer * 2 + kind) * self.model.heads + head
-        return self._cache + place * self._cache_step + position * self.model.head_dim * ELEMENT_BYTES
 
     def embeddings(self, tokens: list[int], first: int) -> tuple[F32, F32]:
         """Read token and position embeddings [n, width] from the device.
@@ -101,25 +102,12 @@ class PlacedModel:
     def _row(self, token: int) -> F32:
         """A token's embedding [width]."""
         if self._tied:
-            return self.row(self.head, token)
+            return from_bits(self.pim.read_row(self.head, token))
         width = self.model.width
         read = self.pim.driver.transport.read_memory(
             self._tokens + token * width * ELEMENT_BYTES, width * ELEMENT_BYTES
         )
         return from_bits(np.frombuffer(read, dtype="<u2"))
-
-    def row(self, matrix: Matrix, number: int) -> F32:
-        """Read a row of a matrix [columns] from the tiles that PIM multiplies by."""
-        transport, geometry = self.pim.driver.transport, self.pim.config.geometry
-        group, output = divmod(number, geometry.outputs)
-        channel, bank = divmod(output, geometry.banks)
-        tiles = -(-matrix.columns // geometry.elements)
-        pieces = []
-        for tile in range(tiles):
-            row = matrix.place.start + group * tiles + tile
-            size = ELEMENT_BYTES * min(geometry.elements, matrix.columns - tile * geometry.elements)
-            pieces.append(transport.read_memory(geometry.address(row, channel, bank), size))
-        return from_bits(np.frombuffer(b"".join(pieces), dtype="<u2"))
 
     def _stored(self, values: F32) -> int:
         """A table in rows of its own; its address."""

@@ -15,7 +15,7 @@ from host_runtime.npu.placed import PlacedModel, shape_of
 from host_runtime.ops import Pim
 from host_runtime.transport.base import RecordingTransport
 from pim_model.inference.run import Inference, Result, Stage
-from pim_model.mapping.schedule import Mapping
+from pim_model.mapping.schedule import Mapping, Schedule
 from pim_model.npu.command import OFF_CHIP, Command, Unit
 from pim_model.npu.machine import Machine, System
 from pim_model.npu.pim_time import source
@@ -73,7 +73,7 @@ class Session:
         commands, as the golden device counts them, and transfers the model's.
     recorded : int, optional
         Stage whose commands on the device's buses are kept in ``entries``; its transport must record.
-    mapping, gelu_in_pim, all_logits
+    chosen, mapping, gelu_in_pim, all_logits
         As of :class:`~pim_model.mapping.compiler.Compiler`.
 
     Raises ``ValueError`` for what the model, the machine or the context does not allow.
@@ -88,6 +88,7 @@ class Session:
         outputs: int,
         *,
         measured: bool,
+        chosen: Schedule | None = None,
         mapping: Mapping = Mapping.PIM,
         gelu_in_pim: bool = False,
         all_logits: bool = False,
@@ -101,6 +102,7 @@ class Session:
             source("closed", machine.memory),
             prompt,
             outputs,
+            chosen=chosen,
             mapping=mapping,
             gelu_in_pim=gelu_in_pim,
             all_logits=all_logits,
@@ -108,7 +110,9 @@ class Session:
         self._outputs = outputs
         pim.driver.set_refresh(machine.refresh)
         self._pim = pim
-        self._placed = PlacedModel(checkpoint, pim, machine.cores)
+        self._placed = PlacedModel(
+            checkpoint, pim, machine.cores, attention_in_pim=chosen is not None and chosen.attention_in_pim
+        )
         self._measured = measured
         self._cycle = round(machine.memory.timing.cycle_ns * TICKS_PER_NS)
         self._recorded = recorded

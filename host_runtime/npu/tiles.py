@@ -75,7 +75,10 @@ class Tiles:
         tile = self._tiles[place]
         matrix = self.matrix(tile.user)
         rows = self._rows(tile, matrix)
-        self._held[place] = rows, np.stack([self._placed.row(matrix, row) for row in rows])
+        self._held[place] = (
+            rows,
+            from_bits(np.stack([self._placed.pim.read_row(matrix, row) for row in rows])),
+        )
 
     def multiply(self, place: int, command: Command, x: F32, out: F32) -> None:
         """Fill the tile's columns of ``out`` [1, n, outputs] from ``x`` [1, n, inputs]; FP32 inside, BF16 out."""

@@ -4,6 +4,7 @@ belong."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,22 @@ import numpy as np
 import pytest
 
 from host_runtime import cli
-from host_runtime.bits import to_bits
+from host_runtime.bits import from_bits, to_bits
 from host_runtime.driver import Driver
 from host_runtime.llm.checkpoint import Checkpoint, load_checkpoint
 from host_runtime.llm.config import GPT2Config
 from host_runtime.llm.gpt2 import GPT2, reference_linear
+from host_runtime.llm.layers import Array, Rounding, attend, masked_softmax
 from host_runtime.llm.synthetic import write_random_checkpoint
 from host_runtime.npu.device_trace import device_events
 from host_runtime.npu.lineup import Lineup, line_up
 from host_runtime.npu.rtl_time import RtlTime
 from host_runtime.npu.session import Dispatched, Session, Step
 from host_runtime.ops import Pim, pim_linear
+from host_runtime.reference import golden_linear
 from host_runtime.transport import open_transport
 from host_runtime.transport.verilated import VerilatedTransport
-from pim_model.mapping.schedule import Mapping
+from pim_model.mapping.schedule import Mapping, schedule
 from pim_model.npu.closed_form import ClosedForm
 from pim_model.npu.command import Unit
 from pim_model.npu.machine import Machine
@@ -44,7 +47,7 @@ PROMPT = [5, 3, 28, 0, 17, 3, 8]
 
 
 def checkpoint(directory: Path, shape: GPT2Config) -> Checkpoint:
-    write_random_checkpoint(directory, shape, seed=4)
+    write_random_checkpoint(directory, shape, seed=4, deviation=0.3)
     return load_checkpoint(directory)
 
 
@@ -92,6 +95,76 @@ def test_logits_are_those_of_the_language_model(cores: int, tmp_path: Path) -> N
     # Macros: three a head of a core and three layers in each of two blocks, and the head.
     macros = [each for each in session.dispatched if each.unit is Unit.PIM]
     assert len(macros) == 4 * (2 * (3 * 4 // cores + 3) + 1)
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_order_changes_no_logit(cores: int, tmp_path: Path) -> None:
+    model, memory = checkpoint(tmp_path, SMALL), config("ianus")
+    _, steps, _ = run(model, "model", memory, 3, cores=cores, chosen=schedule("naive"))
+    assert_equal(steps, expected(model, memory, steps))
+
+
+def attend_in_pim(query: Array, key: Array, value: Array, rounded: Rounding) -> Array:
+    """The attention of one token by the golden kernels, head by head; that of a prompt as ever."""
+    if query.shape[-2] > 1:
+        return attend(query, key, value, rounded)
+    mixed = np.empty_like(query)
+    for head in np.ndindex(query.shape[:-2]):
+        products = golden_linear("aligned", to_bits("keys", key[head]), to_bits("query", query[head]))
+        probabilities = masked_softmax(from_bits(products), query.shape[-1], rounded)
+        transposed = np.ascontiguousarray(value[head].T)
+        mixed[head] = from_bits(
+            golden_linear("aligned", to_bits("values", transposed), to_bits("probabilities", probabilities))
+        )
+    return mixed
+
+
+def attend_to_all_alike(query: Array, key: Array, value: Array, rounded: Rounding) -> Array:
+    """As :func:`attend_in_pim` if all scores were equal."""
+    return attend_in_pim(np.zeros_like(query) if query.shape[-2] == 1 else query, key, value, rounded)
+
+
+@pytest.mark.parametrize("name", ["pas-pim", "naive-pim"])
+@pytest.mark.parametrize(
+    ("backend", "memory", "shape"),
+    [
+        ("model", config("ianus"), SMALL),
+        pytest.param("verilator", config("tiny"), TINY, marks=pytest.mark.verilator),
+    ],
+    ids=["golden", "rtl"],
+)
+def test_attention_in_pim_multiplies_by_the_caches(
+    backend: str,
+    memory: Config,
+    shape: GPT2Config,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = checkpoint(tmp_path, shape)
+    session, steps, violations = run(model, backend, memory, 4, chosen=schedule(name))
+    assert violations == 0
+    monkeypatch.setattr("host_runtime.llm.gpt2.attend", attend_in_pim)
+    assert_equal(steps, expected(model, memory, steps))
+    monkeypatch.setattr("host_runtime.llm.gpt2.attend", attend_to_all_alike)
+    blind = expected(model, memory, steps)
+    assert not np.array_equal(steps[1].logits, blind[1]), "else the scores would not matter"
+    # A token's macros: query, key, value, scores and context of each head, three layers, the head.
+    macros = [each for each in session.of_stage(1) if each.unit is Unit.PIM]
+    assert len(macros) == shape.n_layer * (5 * shape.n_head + 3) + 1
+
+
+def test_attention_in_pim_is_for_one_core(tmp_path: Path) -> None:
+    model, memory = checkpoint(tmp_path, SMALL), config("ianus")
+    with pytest.raises(ValueError, match="must be executed on one core, not 2"):
+        run(model, "model", memory, 1, cores=2, chosen=schedule("pas-pim"))
+
+
+def test_values_of_two_groups_and_two_rows_are_refused(tmp_path: Path) -> None:
+    """Heads of 16 are two groups of outputs on `tiny`, and a context of 140 is two of its rows."""
+    model, memory = checkpoint(tmp_path, replace(TINY, n_positions=140)), config("tiny")
+    with pytest.raises(ValueError, match="at most 8 or a context of at most 128 tokens, not 16 and 140"):
+        run(model, "model", memory, 1, chosen=schedule("pas-pim"))
 
 
 def test_gelu_in_memory_is_another_arithmetic(tmp_path: Path) -> None:
@@ -254,8 +327,8 @@ def directory(tmp_path: Path) -> Path:
     [
         ((), "--text must name the text that the model reads"),
         (
-            ("--text", "x", "--schedule", "naive"),
-            "--schedule must be pas for a model that is executed, not naive",
+            ("--text", "x", "--schedule", "naive-pim", "--compare"),
+            "--compare needs --schedule pas or naive",
         ),
         (("--text", "x", "--fc", "matrix", "--compare"), "--compare needs --fc pim"),
         (("--text", "x", "--head-dim", "8"), "--head-dim must be left out"),

@@ -445,3 +445,19 @@ def test_plan_for_three_matrices() -> None:
     assert small.parts[0].rows * 3 * 2 <= row - 1 - stride(40)
     with pytest.raises(OutOfMemory, match="no free piece of 192 bytes; the largest is 191 bytes"):
         Plan.make(100, 40, 1, 191, TINY, matrices=3)
+
+
+def test_a_matrix_written_row_by_row_is_the_one_uploaded(rng: np.random.Generator) -> None:
+    """In pieces that cross DRAM rows, in any order; other rows and columns keep what they hold."""
+    pim = opened()
+    rows, columns = 19, 300
+    matrix, expected = pim.reserve_matrix(rows, columns), np.zeros((rows, columns), np.uint16)
+    for _ in range(60):
+        row, column = int(rng.integers(rows)), int(rng.integers(columns))
+        values = bits(rng, int(rng.integers(1, columns - column + 1)))
+        pim.write_row(matrix, row, column, values)
+        expected[row, column : column + len(values)] = values
+    for row in range(rows):
+        np.testing.assert_array_equal(pim.read_row(matrix, row), expected[row])
+    x = bits(rng, 2, columns)
+    np.testing.assert_array_equal(pim.matvec(matrix, x), golden_linear("aligned", expected, x))
