@@ -65,6 +65,12 @@ class Transport(ABC):
         """
         return self.read_memory(address, size)
 
+    def recover(self) -> None:  # noqa: B027 - most transports cannot fail half-way
+        """Make the way usable again after it failed; the driver calls this before a soft reset.
+
+        Raises the :class:`TransportError` that remains. Nothing is known of what the device did meanwhile.
+        """
+
     def close(self) -> None:  # noqa: B027 - most transports hold nothing
         """Release what the transport holds. May be called twice."""
 
