@@ -107,11 +107,7 @@ class XdmaTransport(Transport):
 
     def write_register(self, offset: int, value: int) -> None:
         self._require_register("write a register", offset)
-        with self._calling("user", "write a register"), self._signals_held():
-            self._buffer[:4] = value.to_bytes(4, "little")
-            count = self._system.pwrite(self._descriptor("user"), self._buffer[:4], offset)
-            if count != 4:
-                raise TransportError(f"{self._path}_user: {count} bytes went of a register's 4")
+        self._store(offset, value)
 
     def read_memory(self, address: int, size: int) -> bytes:
         self._require_window(f"read {size} bytes", address, size)
@@ -212,6 +208,13 @@ class XdmaTransport(Transport):
             if count != 4:
                 raise TransportError(f"{self._path}_user: {count} bytes came of a register's 4")
             return int.from_bytes(self._buffer[:4], "little")
+
+    def _store(self, offset: int, value: int) -> None:
+        with self._calling("user", "write a register"), self._signals_held():
+            self._buffer[:4] = value.to_bytes(4, "little")
+            count = self._system.pwrite(self._descriptor("user"), self._buffer[:4], offset)
+            if count != 4:
+                raise TransportError(f"{self._path}_user: {count} bytes went of a register's 4")
 
     def _require_alive(self) -> None:
         if self._load(Reg.ID) == DEAD:

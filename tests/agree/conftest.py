@@ -11,9 +11,10 @@ import pytest
 
 from tests.agree.bench import Bench
 
-# uart: the transport, with the golden device behind a serial link.
+# uart, xdma: the transports, with the golden device behind a serial link and behind a card's device files.
 DEVICES = (
     ("uart", "tiny"),
+    ("xdma", "tiny"),
     ("model", "tiny"),
     ("model", "ianus"),
     ("verilator", "tiny"),
