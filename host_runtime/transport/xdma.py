@@ -17,6 +17,7 @@ from host_runtime.identity import DEAD, DeviceInfo, read_info
 from host_runtime.register_map import is_register
 from host_runtime.transport.base import Transport
 from host_runtime.transport.system import Kernel, System
+from pim_model.spec.errors import ErrorSource
 from pim_model.spec.registers import Reg
 
 __all__ = ["XdmaTransport"]
@@ -48,6 +49,8 @@ _MEANING = {
     errno.EINTR: "a signal broke the transfer off",
     ERESTARTSYS: "a signal broke the transfer off",
 }
+_REFUSALS = 1 << ErrorSource.WINDOW | 1 << ErrorSource.PARITY
+_ACTIONS = {"h2c_0": "write {} bytes", "c2h_0": "read {} bytes"}
 # Those that a fault in the program raises on purpose: held back they would end the process.
 _FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
 _HELD = signal.valid_signals() - _FAULTS
@@ -259,6 +262,8 @@ class XdmaTransport(Transport):
                 try:
                     moved = call(self._descriptor(node), place[done:], address + done)
                 except OSError as error:
+                    if error.errno == errno.EIO and self._refused():
+                        raise AccessError(_ACTIONS[node].format(count), address) from error
                     if error.errno not in _AGAIN:
                         raise self._fail(node, error) from error
                     moved = 0
@@ -270,6 +275,10 @@ class XdmaTransport(Transport):
             if stops > 1:
                 raise self._fail(node, f"the transfer stopped twice, after {done} of {count} bytes")
         return place
+
+    def _refused(self) -> bool:
+        """Whether a transfer's error may be the device's own answer: its bus said no, and it keeps why."""
+        return bool(self.read_register(Reg.ERRORS) & _REFUSALS)
 
     def _fail(self, node: str, reason: OSError | str) -> TransportError:
         """The error of a transfer after which nothing is known of the engine."""

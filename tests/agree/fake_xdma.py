@@ -48,7 +48,7 @@ Plan = Callable[[int, Call], Outcome | None]
 """``plan(n, call)``: what becomes of the n-th call; None if it does what it should."""
 
 
-class _Golden:
+class GoldenDesign:
     """A golden device as what hangs on XDMA's AXI ports."""
 
     def __init__(self, device: Transport):
@@ -108,7 +108,7 @@ class FakeXdma:
     others: list[FakeXdma] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.card = Card(_Golden(self.device), look=0)
+        self.card = Card(GoldenDesign(self.device), look=0)
         self._next = 1000  # no descriptor of this process
         self._told = False
 
