@@ -38,8 +38,8 @@ class Killer:
     def received(self, count: int) -> None:
         self.bytes, self.pieces = self.bytes + count, self.pieces + 1
         due = 0 < self.at_byte <= self.bytes or 0 < self.at_piece <= self.pieces
-        if due and self.victim is not None and self.victim.poll() is None:
-            os.kill(self.victim.pid, signal.SIGKILL)
+        if due and self.victim is not None:
+            self.victim.kill()
 
 
 def host(path: Path, products: int, seed: int) -> subprocess.Popen[str]:
