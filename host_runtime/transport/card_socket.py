@@ -72,7 +72,8 @@ def _ask(
         header = memoryview(bytearray(ANSWER.size))
         _receive(connection, header)
         result, count = ANSWER.unpack(header)
-        if count > (0 if into is None else len(into)):
+        expected = max(result, 0) if call == CardCall.PREAD else 0
+        if count != expected or count > (0 if into is None else len(into)):
             raise _error(errno.EPROTO)
         if into is not None:
             _receive(connection, into[:count])

@@ -148,6 +148,8 @@ class XdmaTransport(Transport):
     def recover(self) -> None:
         """Take up work with a card whose transfer failed: is it there, new descriptors, no leftovers."""
         self._require_open()
+        if self._failed is None:
+            return
         self._failed = None
         self._require_alive()
         for node in ("h2c_0", "c2h_0", "events_0"):

@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -208,6 +209,30 @@ def test_noise(hosts: Hosts, rng: np.random.Generator) -> None:
         host.sendall(noise)
         host.close()
     check(hosts.server)
+
+
+@pytest.mark.parametrize(
+    "reply", [ANSWER.pack(100, 0), ANSWER.pack(4, 8) + bytes(8), ANSWER.pack(9, 9) + bytes(9), b"\0"]
+)
+def test_a_server_that_lies_is_not_believed(reply: bytes, tmp_path: Path) -> None:
+    path = str(tmp_path / "card")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def lie() -> None:
+            with listener.accept()[0] as host:
+                host.sendall(ANSWER.pack(0, 0) + reply)
+                host.recv(REQUEST.size + 5)
+
+        liar = threading.Thread(target=lie)
+        liar.start()
+        system, buffer = CardSocket(path), memoryview(bytearray(8))
+        descriptor = system.open(f"{path}_c2h_0", os.O_RDONLY)
+        assert number(lambda: system.pread(descriptor, buffer, 0)) in (errno.EPROTO, errno.ENODEV)
+        assert bytes(buffer) == bytes(8)
+        system.close(descriptor)
+        liar.join()
 
 
 def test_a_simulation_that_ends_is_a_card_that_is_gone(tmp_path: Path) -> None:
