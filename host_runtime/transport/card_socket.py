@@ -7,16 +7,20 @@ import errno
 import os
 import socket
 import time
+from contextlib import suppress
 
 from pim_model.spec.card_link import ANSWER, MOST_BYTES, REQUEST, VERSION, CardCall
 
 __all__ = ["CardSocket"]
 
+_PATIENCE = 120.0
+"""Seconds for an answer: a simulation takes some tens of them for the longest transfer."""
+
 
 class CardSocket:
     """A :class:`~host_runtime.transport.system.System` whose files are ``<path>_user`` and so on, served at ``path``.
 
-    A descriptor is that of a connection. ENODEV once the server is gone.
+    A descriptor is that of a connection. ENODEV once the server is gone, ETIMEDOUT if it does not answer.
     """
 
     def __init__(self, path: str):
@@ -26,6 +30,7 @@ class CardSocket:
     def open(self, path: str, flags: int) -> int:  # noqa: ARG002 - the server lets every file be used as it can be
         node = path.removeprefix(f"{self._path}_").encode()
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(_PATIENCE)
         try:
             connection.connect(self._path)
             _ask(connection, CardCall.OPEN, VERSION, len(node), memoryview(node))
@@ -77,8 +82,15 @@ def _ask(
             raise _error(errno.EPROTO)
         if into is not None:
             _receive(connection, into[:count])
-    except ConnectionError as error:
-        raise _error(errno.ENODEV) from error
+    except BaseException as error:
+        # What comes later would be taken for another call's answer.
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        if isinstance(error, TimeoutError):
+            raise _error(errno.ETIMEDOUT) from error
+        if isinstance(error, ConnectionError):
+            raise _error(errno.ENODEV) from error
+        raise
     if result < 0:
         raise _error(-result)
     return int(result)

@@ -19,6 +19,7 @@ import pytest
 from host_runtime.driver import Driver
 from host_runtime.errors import LinkDown, TransportError
 from host_runtime.ops import Pim
+from host_runtime.transport import card_socket
 from host_runtime.transport.card_socket import CardSocket
 from host_runtime.transport.model import ModelTransport
 from host_runtime.transport.xdma import XdmaTransport
@@ -222,8 +223,10 @@ def test_a_server_that_lies_is_not_believed(reply: bytes, tmp_path: Path) -> Non
 
         def lie() -> None:
             with listener.accept()[0] as host:
-                host.sendall(ANSWER.pack(0, 0) + reply)
-                host.recv(REQUEST.size + 5)
+                host.recv(REQUEST.size + len("c2h_0"), socket.MSG_WAITALL)
+                host.sendall(ANSWER.pack(0, 0))
+                host.recv(REQUEST.size, socket.MSG_WAITALL)
+                host.sendall(reply)
 
         liar = threading.Thread(target=lie)
         liar.start()
@@ -233,6 +236,16 @@ def test_a_server_that_lies_is_not_believed(reply: bytes, tmp_path: Path) -> Non
         assert bytes(buffer) == bytes(8)
         system.close(descriptor)
         liar.join()
+
+
+def test_a_server_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(card_socket, "_PATIENCE", 0.1)
+    path = str(tmp_path / "card")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(path)
+        listener.listen()
+        with pytest.raises(TransportError, match=r"card_user: the transfer timed out"):
+            XdmaTransport(path, CardSocket(path))
 
 
 def test_a_simulation_that_ends_is_a_card_that_is_gone(tmp_path: Path) -> None:
