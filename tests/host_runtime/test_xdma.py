@@ -20,10 +20,11 @@ from host_runtime.register_map import is_register
 from host_runtime.transport import xdma
 from host_runtime.transport.model import ModelTransport
 from host_runtime.transport.system import Kernel
-from host_runtime.transport.xdma import CHUNK, XdmaTransport
+from host_runtime.transport.xdma import CHUNK, LONGEST_WAIT, XdmaTransport
 from pim_model.spec.config import config
 from pim_model.spec.macro import MatVec
 from pim_model.spec.registers import Irq, Reg
+from sim.card import CYCLES_PER_MS
 from tests.agree.fake_xdma import PATH, Call, FakeXdma, Outcome, Plan
 
 TINY = config("tiny")
@@ -240,12 +241,42 @@ def test_a_clock_that_stands_is_no_hang() -> None:
         assert not transport.wait_interrupt(1_000_000)
 
 
-def test_a_macro_that_does_not_end_is_a_time_out_of_the_driver() -> None:
-    class Stuck(ModelTransport):
-        def wait_interrupt(self, timeout: int) -> bool:
-            self.device._pcu.cycles += timeout
-            return False
+class Stuck(ModelTransport):
+    """Time passes, and nothing happens."""
 
+    def wait_interrupt(self, timeout: int) -> bool:
+        self.device._pcu.cycles += timeout
+        return False
+
+
+@pytest.mark.parametrize("timeout", [0, 1, 700, 20_000, 1_000_000])
+def test_a_wait_ends_by_the_devices_clock(timeout: int) -> None:
+    device = Stuck(TINY)
+    with XdmaTransport(PATH, FakeXdma(device)) as transport:
+        assert not transport.wait_interrupt(timeout)
+    assert timeout <= device.device.cycles <= timeout + LONGEST_WAIT * CYCLES_PER_MS
+
+
+def test_a_clock_that_wraps() -> None:
+    device = Stuck(TINY)
+    device.device._pcu.cycles = (1 << 32) - 900
+    with XdmaTransport(PATH, FakeXdma(device)) as transport:
+        assert not transport.wait_interrupt(20_000)
+    assert 20_000 <= device.device.cycles - ((1 << 32) - 900) < 26_000
+
+
+def test_a_card_that_is_gone_is_not_taken_up_again() -> None:
+    card = fake(once("pwrite", "h2c_0", Outcome(dies=True)))
+    with XdmaTransport(PATH, card) as transport:
+        with pytest.raises(LinkDown):
+            transport.write_memory(0, b"data")
+        opened = sum(call.name == "open" for call in card.calls)
+        with pytest.raises(LinkDown):
+            transport.recover()
+        assert sum(call.name == "open" for call in card.calls) == opened
+
+
+def test_a_macro_that_does_not_end_is_a_time_out_of_the_driver() -> None:
     with XdmaTransport(PATH, FakeXdma(Stuck(TINY))) as transport:
         driver = Driver(transport, TINY)
         with pytest.raises(DeviceTimeout):

@@ -157,6 +157,9 @@ def test_every_outcome_at_every_call(place: tuple[str, str]) -> None:
     elif place[1] in ("h2c_0", "c2h_0") and place[0] != "open":
         assert became["right"] == len(sites) * 8, "EINTR and its like, and a short count, are gone on with"
         assert became["link down"] == len(sites) * 3
+    elif place[1] == "user" and place[0].startswith("p"):
+        assert became["link down"] + became["not opened: LinkDown"] == len(sites) * 3
+        assert became["right"] == 0
     else:
         assert set(became) != {"right"}
 
