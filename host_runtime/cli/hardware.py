@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import click
 
 from host_runtime.transport import UART, XDMA
+from host_runtime.transport.transcript import Replayed
 
-__all__ = ["chosen_backend", "hardware_options"]
+__all__ = ["chosen_backend", "hardware_options", "replayed", "transcript_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -83,3 +84,28 @@ def chosen_backend(backend: str, port: str | None, card: str | None) -> str:
     if port is not None:
         return UART
     return backend if card is None else XDMA
+
+
+def transcript_options(function: F) -> F:
+    """``--record`` and ``--replay``."""
+    record = click.option(
+        "--record",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="write all that is asked of the device, and its answers, as JSON lines",
+    )
+    replay = click.option(
+        "--replay",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False, exists=True),
+        help="in place of a device, take the answers of such a file; it ends at the first request that differs",
+    )
+    return record(replay(function))
+
+
+def replayed(path: Path) -> Replayed:
+    """The device of a transcript, or a usage error."""
+    try:
+        return Replayed(path)
+    except ValueError as error:
+        raise click.UsageError(f"--replay: {error}") from error

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
 from host_runtime.bench.product import Operands, measure_product
-from host_runtime.cli.hardware import chosen_backend, hardware_options
+from host_runtime.cli.hardware import chosen_backend, hardware_options, replayed, transcript_options
 from host_runtime.cli.options import (
     activation_option,
     backend_option,
@@ -21,7 +22,8 @@ from host_runtime.cli.output import Output, quantity
 from host_runtime.identity import identify
 from host_runtime.plan import Plan
 from host_runtime.tensor import weight_rows
-from host_runtime.transport import open_transport
+from host_runtime.transport import TRANSPORTS, open_transport
+from host_runtime.transport.transcript import Recorded, Replayed
 from pim_model.mapping.layout import rows_needed
 from pim_model.numerics.activation import TABLE_ENTRIES
 from pim_model.spec.config import Config, config
@@ -48,6 +50,7 @@ __all__ = ["matvec"]
 @backend_option
 @device_option
 @hardware_options
+@transcript_options
 @device_options
 @click.option("--no-refresh", is_flag=True, help="leave refresh off: what it costs, not what a memory allows")
 @click.option(
@@ -67,6 +70,8 @@ def matvec(
     port: str | None,
     card: str | None,
     build: int | None,
+    record: Path | None,
+    replay: Path | None,
     config_name: str,
     timing_name: str,
     numerics: str,
@@ -87,9 +92,14 @@ def matvec(
     ianus matvec --rows 4096 --cols 4096 --backend verilator
     ianus matvec --rows 3072 --cols 768 --bias --activation gelu --numerics fp32_tree --json -
     ianus matvec --rows 768 --cols 768 --qkv --timing aim_simulator --backend verilator
-    ianus matvec --rows 768 --cols 768 --card /dev/xdma0 --expect-build 0123456789abcdef
+    ianus matvec --rows 768 --cols 768 --card /dev/xdma0 --expect-build 0123456789abcdef --record run.jsonl
+    ianus matvec --rows 768 --cols 768 --replay run.jsonl
     """
-    backend = chosen_backend(backend, port, card)
+    backend = chosen_backend(backend, port, card) if replay is None else Replayed.name
+    if excess and (record or backend not in TRANSPORTS):
+        raise click.UsageError(
+            "--excess needs the commands of a simulation in this process, without --record"
+        )
     require_simulation(backend, device)
     shape = config(config_name, timing_name)
     matrices = 3 if qkv else 1
@@ -105,8 +115,11 @@ def matvec(
     _require_room(shape, rows, cols, batch, matrices)
     operands = Operands.random(matrices * rows, cols, batch, seed, bias=bias, activation=activation)
     with output.building(f"{config_name}/{timing_name}") as progress:
-        transport = open_transport(backend, shape, numerics, progress, device, port, card)
-    with transport:
+        if replay is None:
+            transport = open_transport(backend, shape, numerics, progress, device, port, card)
+        else:
+            transport = replayed(replay)
+    with Recorded(transport, record) if record else transport as transport:
         identify(transport, build)
         product = measure_product(
             transport, shape, numerics, operands, refresh=not no_refresh, excess=excess, qkv=qkv

@@ -33,7 +33,11 @@ class Recorded(Transport):
 
     def __init__(self, transport: Transport, path: Path):
         self._transport = transport
-        self._file = path.open("w", encoding="utf-8")
+        try:
+            self._file = path.open("w", encoding="utf-8")
+        except OSError:
+            transport.close()
+            raise
         self._line({"format": FORMAT, "transport": transport.name})
 
     def read_register(self, offset: int) -> int:

@@ -82,6 +82,28 @@ def test_builds_that_are_recorded(card: str, tmp_path: Path, capsys: pytest.Capt
         assert "is no digest of 16 hexadecimal digits" in capsys.readouterr().err
 
 
+def test_a_run_recorded_and_replayed(card: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "run.jsonl"
+    product = ["matvec", "--rows", "9", "--cols", "70", "--config", "tiny", "--json", "-"]
+    assert matvec(card, "--record", str(path), "--json", "-") == 0
+    first = json.loads(capsys.readouterr().out)
+    assert run([*product, "--replay", str(path)]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again.pop("backend"), first.pop("backend")) == ("replayed", "xdma")
+    assert again.pop("seconds") > 0 < first.pop("seconds")
+    assert again == first
+    assert run([*product, "--replay", str(path), "--seed", "2"]) == 1
+    assert "the transcript has preload" in capsys.readouterr().err
+    assert run([*product, "--replay", str(path), "--expect-build", "1" * 16]) == 1
+    assert f"and has build {DIGEST}" in capsys.readouterr().err
+    assert matvec(card, "--record", str(tmp_path / "none" / "run")) == 2
+    assert "No such file or directory" in capsys.readouterr().err
+    assert matvec(card, "--excess") == matvec(card, "--replay", str(path), "--excess") == 2
+    path.write_text("text")
+    assert run([*product, "--replay", str(path)]) == 2
+    assert "must be a transcript" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("backend", ["model", pytest.param("verilator", marks=pytest.mark.verilator)])
 def test_info_of_a_device_in_this_process(backend: str, capsys: pytest.CaptureFixture[str]) -> None:
     require(backend)
