@@ -90,26 +90,20 @@ def identify(transport: Transport, build: int | None = None) -> DeviceInfo:
     identity = transport.read_register(Reg.ID)
     if identity != IDENTITY:
         raise AbiMismatch(f"the device's ID register must be {IDENTITY:#010x}, not {identity:#010x}")
-    _require_map(transport.read_register(Reg.ABI))
-    found = _build(transport)
-    if build is not None and found != build:
-        raise BuildMismatch(build, found)
-    return read_info(transport)
+    return read_info(transport, build)
 
 
-def _require_map(abi: int) -> None:
+def read_info(transport: Transport, build: int | None = None) -> DeviceInfo:
+    """Read the identification registers; :class:`AbiMismatch` if their map is another one.
+
+    :class:`BuildMismatch` if another ``build`` is expected.
+    """
+    abi = transport.read_register(Reg.ABI)
     if abi >> 16 != ABI_MAJOR:
         raise AbiMismatch(f"the register map's major version must be {ABI_MAJOR}, not {abi >> 16}")
-
-
-def _build(transport: Transport) -> int:
-    return transport.read_register(Reg.BUILD_LOW) | transport.read_register(Reg.BUILD_HIGH) << 32
-
-
-def read_info(transport: Transport) -> DeviceInfo:
-    """Read the identification registers; :class:`AbiMismatch` if their map is another one."""
-    abi = transport.read_register(Reg.ABI)
-    _require_map(abi)
+    found = transport.read_register(Reg.BUILD_LOW) | transport.read_register(Reg.BUILD_HIGH) << 32
+    if build is not None and found != build:
+        raise BuildMismatch(build, found)
     timing = transport.read_register(Reg.TIMING)
     depths = transport.read_register(Reg.QUEUE_DEPTH)
     return DeviceInfo(
@@ -124,5 +118,5 @@ def read_info(transport: Transport) -> DeviceInfo:
         dual_row_buffer=bool(transport.read_register(Reg.FEATURES) & Feature.DUAL_ROW_BUFFER),
         macro_queue=depths & 0xFFFF,
         completion_queue=depths >> 16,
-        build=_build(transport),
+        build=found,
     )

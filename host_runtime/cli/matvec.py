@@ -120,7 +120,8 @@ def matvec(
         else:
             transport = replayed(replay)
     with Recorded(transport, record) if record else transport as transport:
-        identify(transport, build)
+        if build is not None:
+            identify(transport, build)
         product = measure_product(
             transport, shape, numerics, operands, refresh=not no_refresh, excess=excess, qkv=qkv
         )
