@@ -47,8 +47,9 @@ class Transport(ABC):
     def wait_interrupt(self, timeout: int) -> bool:
         """Wait until the interrupt line is high; False if it is not after ``timeout`` controller cycles.
 
-        Cycles rather than seconds: a simulation then gives the same answer on a loaded machine. A card turns them into
-        time with its clock. Returns at once when the line is high already, or when nothing can happen any more.
+        Cycles rather than seconds: a simulation then gives the same answer on a loaded machine. A card's own
+        counter tells when they have passed. Returns at once when the line is high already, or when nothing can happen
+        any more.
         """
 
     def preload(self, address: int, data: bytes) -> None:
