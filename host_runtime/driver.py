@@ -8,16 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from host_runtime.errors import (
-    AbiMismatch,
     CompletionError,
     DeviceError,
     DeviceTimeout,
     DeviceUnusable,
     IanusError,
-    LinkDown,
     QueueFull,
 )
-from host_runtime.identity import DeviceInfo, read_info
+from host_runtime.identity import DEAD, DeviceInfo, identify, require_alive
 from host_runtime.monitor import Monitor
 from host_runtime.patience import RESET_POLLS, Completion, macro_bound
 from host_runtime.transport.base import Transport
@@ -25,12 +23,11 @@ from pim_model.spec.config import Config
 from pim_model.spec.errors import ErrorSource, Status
 from pim_model.spec.isr import Instruction, Program
 from pim_model.spec.macro import MACRO_WORDS, TAG_BITS, MatVec, tag_of
-from pim_model.spec.registers import COMPLETION_VALID, IDENTITY, Control, Irq, Reg, StatusBit, macro_word
+from pim_model.spec.registers import COMPLETION_VALID, Control, Irq, Reg, StatusBit, macro_word
 
 __all__ = ["Completion", "DeviceInfo", "Driver"]
 
 TAGS = 1 << TAG_BITS
-DEAD = 0xFFFFFFFF
 SPURIOUS = 16  # wake-ups without a completion in a row before the interrupt line counts as broken
 
 
@@ -48,9 +45,18 @@ class Driver(Monitor):
         The shape and timing that the program was written for; :class:`ConfigMismatch` if the device has another.
     patience : float
         Factor on the cycles that a macro may take before it counts as lost.
+    build : int, optional
+        Digest of the bitstream that the device must hold; :class:`BuildMismatch`, with nothing done, if it has another.
     """
 
-    def __init__(self, transport: Transport, config: Config | None = None, *, patience: float = 1.0):
+    def __init__(
+        self,
+        transport: Transport,
+        config: Config | None = None,
+        *,
+        patience: float = 1.0,
+        build: int | None = None,
+    ):
         if not patience > 0:
             raise ValueError(f"patience must be a positive number, not {patience!r}")
         self.transport = transport
@@ -60,25 +66,12 @@ class Driver(Monitor):
         self._done: dict[int, Completion] = {}
         self._next_tag = 0
         self._space = 0
-        self.info = self._identify()
+        self.info = identify(transport, build)
         if config is not None:
             self.info.require(config)
         self._open()
 
-    # -------------------------------------------------------------------------------------------- identification
-
-    def _identify(self) -> DeviceInfo:
-        self._require_alive()
-        identity = self.transport.read_register(Reg.ID)
-        if identity != IDENTITY:
-            raise AbiMismatch(f"the device's ID register must be {IDENTITY:#010x}, not {identity:#010x}")
-        return read_info(self.transport)
-
-    def _require_alive(self) -> None:
-        if self.transport.read_register(Reg.ID) == DEAD:
-            raise LinkDown(
-                "the device's ID register reads as all ones: the card is off the bus or not configured"
-            )
+    # ---------------------------------------------------------------------------------------------------- opening
 
     def _open(self) -> None:
         status = self.transport.read_register(Reg.STATUS)
@@ -203,11 +196,11 @@ class Driver(Monitor):
             # Read in any case: a lost interrupt must not look like a lost macro.
             word = self.transport.read_register(Reg.COMPLETION)
             if word == DEAD:
-                self._require_alive()
+                require_alive(self.transport)
             if word & COMPLETION_VALID:
                 return word
             if not raised:
-                self._require_alive()
+                require_alive(self.transport)
                 stuck = self.errors().get(ErrorSource.WATCHDOG)
                 why = "" if stuck is None else f"; the watchdog saw no progress on channels {_numbers(stuck)}"
                 raise self._lose(DeviceTimeout(f"macro {tag:#06x} did not complete in {bound} cycles{why}"))
@@ -226,9 +219,11 @@ class Driver(Monitor):
     def soft_reset(self) -> None:
         """Drop all macros and completions; memory keeps its contents, refresh stays as it was.
 
-        Also takes the driver out of the state it is in after a :class:`DeviceTimeout` or :class:`CompletionError`.
+        Also takes the driver out of the state it is in after a :class:`DeviceTimeout` or :class:`CompletionError`, and
+        the transport out of the one after a failed transfer.
         """
-        self._require_alive()
+        self.transport.recover()
+        require_alive(self.transport)
         refresh = self.transport.read_register(Reg.CONTROL) & Control.REFRESH
         self.transport.write_register(Reg.CONTROL, refresh | Control.SOFT_RESET)
         for _ in range(RESET_POLLS):

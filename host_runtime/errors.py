@@ -11,6 +11,7 @@ from pim_model.spec.errors import STATUS_TEXT, Status
 __all__ = [
     "AbiMismatch",
     "AccessError",
+    "BuildMismatch",
     "CheckerViolation",
     "CompletionError",
     "ConfigMismatch",
@@ -48,6 +49,18 @@ class AccessError(TransportError):
 
 class AbiMismatch(IanusError):
     """What answers is not an IANUS device, or one with a register map that this driver does not know."""
+
+
+class BuildMismatch(IanusError):
+    """The device holds another bitstream than the one expected."""
+
+    def __init__(self, expected: int, found: int):
+        what = f"build {found:016x}" if found else "no build digest (a simulation)"
+        super().__init__(
+            f"the device must be of build {expected:016x}, and has {what}: program that bitstream"
+        )
+        self.expected = expected
+        self.found = found
 
 
 class ConfigMismatch(IanusError):

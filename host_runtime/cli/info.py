@@ -8,8 +8,12 @@ from typing import Any
 
 import click
 
+from host_runtime.cli.device import show_device
+from host_runtime.cli.hardware import chosen_backend, hardware_options
 from host_runtime.cli.options import config_option, json_option, timing_option
 from host_runtime.cli.output import Output, quantity
+from host_runtime.identity import identify
+from host_runtime.transport import TRANSPORTS, open_transport
 from pim_model.spec.config import Config, config
 from pim_model.spec.registers import ABI_MAJOR, ABI_MINOR, REGISTERS
 from pim_model.spec.timing import POSTPONED
@@ -22,16 +26,43 @@ PACKAGES = ("ianus", "numpy", "ml-dtypes", "safetensors", "tokenizers", "amarant
 @click.command()
 @config_option
 @timing_option
+@click.option(
+    "--backend",
+    type=click.Choice(TRANSPORTS),
+    help="ask a device too: golden model, or Verilated RTL (built at the first use)",
+)
+@hardware_options
 @json_option
-def info(config_name: str, timing_name: str, json_path: str | None) -> None:
-    """Show a device: its shape, every timing value with its source, the registers, and the versions in use.
+def info(
+    config_name: str,
+    timing_name: str,
+    backend: str | None,
+    port: str | None,
+    card: str | None,
+    build: int | None,
+    json_path: str | None,
+) -> None:
+    """Show a configuration: its shape, every timing value with its source, the registers, and the versions in use.
+
+    With --backend, --port or --card ask a device what it is instead: build, register map, shape. It is only read.
 
     \b
     ianus info --config ianus --timing aim_simulator
     ianus info --json - | jq .timing.params.tRCDRD
+    ianus info --card /dev/xdma0 --expect-build 0123456789abcdef
     """
     shape = config(config_name, timing_name)
     output = Output(json_path)
+    way = chosen_backend(backend or "", port, card)
+    if way:
+        with output.building(f"{config_name}/{timing_name}") as progress:
+            transport = open_transport(way, shape, "aligned", progress, port=port, card=card)
+        with transport:
+            device = identify(transport, build)
+        output.write_json({"backend": way, "device": show_device(output, way, device)})
+        return
+    if build is not None:
+        raise click.UsageError("--expect-build needs a device: --backend, --port or --card")
     result = {
         "config": config_name,
         "geometry": _geometry(shape),

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
 from host_runtime.bench.product import Operands, measure_product
+from host_runtime.cli.hardware import chosen_backend, hardware_options, replayed, transcript_options
 from host_runtime.cli.options import (
     activation_option,
     backend_option,
-    board_option,
     device_option,
     device_options,
     json_option,
     require_simulation,
 )
 from host_runtime.cli.output import Output, quantity
+from host_runtime.identity import identify
 from host_runtime.plan import Plan
 from host_runtime.tensor import weight_rows
-from host_runtime.transport import UART, open_transport
+from host_runtime.transport import TRANSPORTS, open_transport
+from host_runtime.transport.transcript import Recorded, Replayed
 from pim_model.mapping.layout import rows_needed
 from pim_model.numerics.activation import TABLE_ENTRIES
 from pim_model.spec.config import Config, config
@@ -46,7 +49,8 @@ __all__ = ["matvec"]
 )
 @backend_option
 @device_option
-@board_option
+@hardware_options
+@transcript_options
 @device_options
 @click.option("--no-refresh", is_flag=True, help="leave refresh off: what it costs, not what a memory allows")
 @click.option(
@@ -64,6 +68,10 @@ def matvec(
     backend: str,
     device: str,
     port: str | None,
+    card: str | None,
+    build: int | None,
+    record: Path | None,
+    replay: Path | None,
     config_name: str,
     timing_name: str,
     numerics: str,
@@ -84,9 +92,14 @@ def matvec(
     ianus matvec --rows 4096 --cols 4096 --backend verilator
     ianus matvec --rows 3072 --cols 768 --bias --activation gelu --numerics fp32_tree --json -
     ianus matvec --rows 768 --cols 768 --qkv --timing aim_simulator --backend verilator
+    ianus matvec --rows 768 --cols 768 --card /dev/xdma0 --expect-build 0123456789abcdef --record run.jsonl
+    ianus matvec --rows 768 --cols 768 --replay run.jsonl
     """
-    if port is not None:
-        backend = UART
+    backend = chosen_backend(backend, port, card) if replay is None else Replayed.name
+    if excess and (record or backend not in TRANSPORTS):
+        raise click.UsageError(
+            "--excess needs the commands of a simulation in this process, without --record"
+        )
     require_simulation(backend, device)
     shape = config(config_name, timing_name)
     matrices = 3 if qkv else 1
@@ -102,8 +115,13 @@ def matvec(
     _require_room(shape, rows, cols, batch, matrices)
     operands = Operands.random(matrices * rows, cols, batch, seed, bias=bias, activation=activation)
     with output.building(f"{config_name}/{timing_name}") as progress:
-        transport = open_transport(backend, shape, numerics, progress, device, port)
-    with transport:
+        if replay is None:
+            transport = open_transport(backend, shape, numerics, progress, device, port, card)
+        else:
+            transport = replayed(replay)
+    with Recorded(transport, record) if record else transport as transport:
+        if build is not None:
+            identify(transport, build)
         product = measure_product(
             transport, shape, numerics, operands, refresh=not no_refresh, excess=excess, qkv=qkv
         )

@@ -16,11 +16,11 @@ from pim_model.spec.timing import TIMINGS
 __all__ = [
     "activation_option",
     "backend_option",
-    "board_option",
     "config_option",
     "device_option",
     "device_options",
     "json_option",
+    "numerics_option",
     "require_simulation",
     "timing_option",
 ]
@@ -58,13 +58,6 @@ backend_option = _option(
     type=click.Choice(TRANSPORTS),
     default="model",
     help="where the products are computed: golden model, or Verilated RTL (built at the first use)",
-)
-board_option = _option(
-    "--port",
-    metavar="PATH",
-    default=None,
-    show_default=False,
-    help="serial port of a board, such as /dev/ttyUSB0: the products are computed there, whatever --backend says",
 )
 device_option = _option(
     "--device",

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from host_runtime.transport.base import Transport
 from pim_model.spec.config import Config
 
-__all__ = ["DEVICES", "TRANSPORTS", "UART", "Progress", "Transport", "open_transport"]
+__all__ = ["DEVICES", "TRANSPORTS", "UART", "XDMA", "Progress", "Transport", "open_transport"]
 
 TRANSPORTS = ("model", "verilator")
 """Names that :func:`open_transport` knows: devices in this process."""
 
 UART = "uart"
-"""Another one: a board."""
+"""Another one: a board at a serial port."""
+
+XDMA = "xdma"
+"""And a card behind the XDMA driver, or a simulated one on a socket."""
 
 DEVICES = ("cpp", "rtl")
 """What stands behind the controllers' PHY in a simulation: the C++ model of AiM, or the synthesisable device."""
@@ -29,12 +33,15 @@ def open_transport(
     progress: Progress | None = None,
     device: str = "cpp",
     port: str | None = None,
+    card: str | None = None,
 ) -> Transport:
     """Open a way to a fresh device of shape ``config`` whose processing units compute as ``numerics`` says.
 
     ``ValueError`` for an unknown name. ``verilator`` needs the extra ``sim`` and a C++ compiler, and builds its library
     the first time it meets ``config``. ``device`` is for it alone, one of :data:`DEVICES`. ``uart`` is a board at the
-    serial ``port``, whatever was done to it before; the driver tells whether it has the shape ``config``.
+    serial ``port``, ``xdma`` the ``card`` whose device files begin so (``/dev/xdma0``), or a simulated one whose socket
+    that is; they are opened whatever was done to them before, and the driver tells whether they have the shape
+    ``config``.
     """
     if name == "model":
         from host_runtime.transport.model import ModelTransport
@@ -50,4 +57,11 @@ def open_transport(
         if port is None:
             raise ValueError("port must be a serial port for a board")
         return UartTransport(port)
-    raise ValueError(f"transport must be one of {', '.join((*TRANSPORTS, UART))}, not {name!r}")
+    if name == XDMA:
+        from host_runtime.transport.card_socket import CardSocket
+        from host_runtime.transport.xdma import XdmaTransport
+
+        if card is None:
+            raise ValueError("card must be the beginning of a card's device files")
+        return XdmaTransport(card, CardSocket(card) if Path(card).is_socket() else None)
+    raise ValueError(f"transport must be one of {', '.join((*TRANSPORTS, UART, XDMA))}, not {name!r}")

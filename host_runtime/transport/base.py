@@ -47,8 +47,9 @@ class Transport(ABC):
     def wait_interrupt(self, timeout: int) -> bool:
         """Wait until the interrupt line is high; False if it is not after ``timeout`` controller cycles.
 
-        Cycles rather than seconds: a simulation then gives the same answer on a loaded machine. A card turns them into
-        time with its clock. Returns at once when the line is high already, or when nothing can happen any more.
+        Cycles rather than seconds: a simulation then gives the same answer on a loaded machine. A card's own
+        counter tells when they have passed. Returns at once when the line is high already, or when nothing can happen
+        any more.
         """
 
     def preload(self, address: int, data: bytes) -> None:
@@ -64,6 +65,12 @@ class Transport(ABC):
         Writes that were answered may not be in DRAM yet; what a macro wrote is. Default: :meth:`read_memory`.
         """
         return self.read_memory(address, size)
+
+    def recover(self) -> None:  # noqa: B027 - most transports cannot fail half-way
+        """Make the way usable again after it failed; the driver calls this before a soft reset.
+
+        Raises the :class:`TransportError` that remains. Nothing is known of what the device did meanwhile.
+        """
 
     def close(self) -> None:  # noqa: B027 - most transports hold nothing
         """Release what the transport holds. May be called twice."""

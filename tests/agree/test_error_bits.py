@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from host_runtime.errors import AccessError, DeviceError
+from host_runtime.errors import DeviceError
 from pim_model.spec.errors import ErrorSource, Status
 from pim_model.spec.registers import Control, Irq, Reg, error_info
 from tests.agree.bench import Bench
@@ -31,29 +31,25 @@ def refused(bench: Bench, number: int) -> int:
 
 
 def read(bench: Bench, number: int) -> int:
-    with pytest.raises(AccessError):
-        bench.transport.read_register(0xF00 + 4 * number)
+    bench.read_refused(0xF00 + 4 * number)
     return 0xF00 + 4 * number
 
 
 def write(bench: Bench, number: int) -> int:
-    with pytest.raises(AccessError):
-        bench.transport.write_register(0xF00 + 4 * number, 1)
+    bench.write_refused(0xF00 + 4 * number)
     return 0xF00 + 4 * number | 1 << 16
 
 
 def beyond(bench: Bench, number: int) -> int:
     """Read what begins in the activation buffer and ends beyond it; the first word that is not there."""
     end = bench.config.buffer_base + bench.config.buffer_bytes
-    with pytest.raises(AccessError):
-        bench.transport.read_memory(end + 64 * (number - 1) - (32 if number == 1 else 0), 64)
+    bench.transfer_refused(end + 64 * (number - 1) - (32 if number == 1 else 0), 64, write=False)
     return (end + 64 * (number - 1)) // 32
 
 
 def write_beyond(bench: Bench, number: int) -> int:
     address = bench.config.buffer_base + bench.config.buffer_bytes + 64 * number
-    with pytest.raises(AccessError):
-        bench.transport.write_memory(address, bytes(40))
+    bench.transfer_refused(address, 40, write=True)
     return address // 32
 
 

@@ -124,7 +124,7 @@ def test_random_traffic_against_a_shadow(bench: Bench) -> None:
 def test_devices_of_different_shape_side_by_side(bench: Bench) -> None:
     """Two in one process share nothing: neither cells nor what an unwritten row reads as."""
     other = {"tiny": "ianus", "ianus": "tiny"}[bench.config.name]
-    with Bench.open(bench.transport.name, other, bench.rng) as second:
+    with Bench.open(bench.way, other, bench.rng) as second:
         for each in (bench, second):
             geometry = each.config.geometry
             assert each.transport.read_memory(0, geometry.slab_bytes) == bytes(geometry.slab_bytes)

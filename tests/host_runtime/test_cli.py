@@ -57,7 +57,7 @@ def run_json(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
 # ---------------------------------------------------------------------------------------------------------------- help
 
 
-@pytest.mark.parametrize("command", ["demo", "info", "matvec", "ppl", "exec", "bench"])
+@pytest.mark.parametrize("command", ["demo", "info", "matvec", "ppl", "exec", "bench", "serve"])
 def test_help_teaches_with_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert run(command, "--help") == 0
     out = capsys.readouterr().out

@@ -10,6 +10,7 @@ import pytest
 from host_runtime.driver import Driver
 from host_runtime.errors import (
     AbiMismatch,
+    BuildMismatch,
     CheckerViolation,
     CompletionError,
     ConfigMismatch,
@@ -83,6 +84,30 @@ def test_other_device_is_refused(register: Reg, value: int, message: str) -> Non
     with pytest.raises(AbiMismatch, match=message):
         Driver(transport, TINY)
     assert not transport.writes()
+
+
+def test_another_build_is_refused_before_anything_else() -> None:
+    transport = ScriptedTransport()
+    transport.values |= {Reg.BUILD_LOW: 0x89ABCDEF, Reg.BUILD_HIGH: 0x01234567}
+    with pytest.raises(
+        BuildMismatch, match=r"of build 0123456789abcdee, and has build 0123456789abcdef: program"
+    ):
+        Driver(transport, TINY, build=0x0123456789ABCDEE)
+    assert {offset for _, offset, _ in transport.log} == {Reg.ID, Reg.ABI, Reg.BUILD_LOW, Reg.BUILD_HIGH}
+    assert not transport.writes()
+    driver = Driver(transport, TINY, build=0x0123456789ABCDEF)
+    assert driver.info.build_digits == "0123456789abcdef"
+    with pytest.raises(BuildMismatch, match=r"and has no build digest \(a simulation\)"):
+        Driver(ScriptedTransport(), TINY, build=1)
+
+
+def test_soft_reset_takes_the_way_up_first() -> None:
+    transport, recovered = ScriptedTransport(), []
+    driver = Driver(transport, TINY)
+    transport.log.clear()
+    transport.recover = lambda: recovered.append(len(transport.log))  # type: ignore[method-assign]
+    driver.soft_reset()
+    assert recovered == [0]
 
 
 def test_newer_minor_version_is_accepted() -> None:
