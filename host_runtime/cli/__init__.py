@@ -21,7 +21,7 @@ __all__ = ["main", "run"]
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
-COMMANDS = ("demo", "info", "matvec", "ppl", "exec", "npu", "paper", "bench", "fpga")
+COMMANDS = ("demo", "info", "matvec", "ppl", "exec", "npu", "paper", "bench", "fpga", "prove")
 SMALL_PRODUCTS = ("demo", "ppl")
 """Commands whose numpy products are attention's, a few thousand numbers each: threads of a BLAS library only wait for
 each other there (five times slower on two busy cores). The golden kernels have threads of their own."""
@@ -56,6 +56,7 @@ def cli() -> None:
     ianus exec TRACE --fold-channels              a trace of AiM instructions, in the public simulator's language
     ianus npu run --model gpt2-xl --input 64 --output 256    what a token costs on the NPU with this memory
     ianus paper                                   the claims of the IANUS paper, recomputed, with verdicts
+    ianus prove                                   timing rules of the controllers, proved by induction
     """
 
 
