@@ -21,7 +21,7 @@ __all__ = ["main", "run"]
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
-COMMANDS = ("demo", "info", "matvec", "ppl", "exec", "npu", "paper", "bench", "fpga", "regress", "serve")
+COMMANDS = ("demo", "info", "matvec", "ppl", "exec", "npu", "paper", "bench", "fpga", "regress", "serve", "prove")
 SMALL_PRODUCTS = ("demo", "ppl")
 """Commands whose numpy products are attention's, a few thousand numbers each: threads of a BLAS library only wait for
 each other there (five times slower on two busy cores). The golden kernels have threads of their own."""
@@ -58,6 +58,7 @@ def cli() -> None:
     ianus regress --smoke                         the quick tests of this checkout, against the test plan
     ianus serve --config tiny --socket card       the RTL as a card behind the XDMA driver, for --card
     ianus paper                                   the claims of the IANUS paper, recomputed, with verdicts
+    ianus prove                                   timing rules of the controllers, proved by induction
     """
 
 

@@ -1,0 +1,1 @@
+"""Proofs of the RTL: harnesses in Amaranth, models by Yosys, induction by z3."""
