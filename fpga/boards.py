@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 from fpga.errors import FpgaUnavailable
 
-__all__ = ["BOARDS", "Board", "board"]
+__all__ = ["BOARDS", "Board", "Pll", "board"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pll:
+    """Dividers of an ECP5's PLL: of its input, of the feedback, and of its oscillator for the output."""
+
+    input: int
+    feedback: int
+    output: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +27,10 @@ class Board:
     name, title : str
     device, package, speed : str
         As nextpnr-ecp5 names them.
-    clock_hz : int
-        Of the oscillator at ``clk``; the whole design runs on it.
+    oscillator_hz : int
+        At ``clk``.
+    pll : Pll
+        Makes the clock that the whole design runs on.
     divisor : int
         Cycles a bit of the serial line.
     config : str
@@ -35,7 +46,8 @@ class Board:
     device: str
     package: str
     speed: str
-    clock_hz: int
+    oscillator_hz: int
+    pll: Pll
     divisor: int
     config: str
     pins: dict[str, tuple[str, dict[str, str]]]
@@ -43,6 +55,11 @@ class Board:
     block_rams: int
     multipliers: int
     flip_flops: int
+
+    @property
+    def clock_hz(self) -> int:
+        """Of the design."""
+        return self.oscillator_hz * self.pll.feedback // self.pll.input
 
     @property
     def baud(self) -> int:
@@ -56,7 +73,7 @@ class Board:
             lines.append(f'LOCATE COMP "{port}" SITE "{pin}";')
             values = " ".join(f"{name}={value}" for name, value in attributes.items())
             lines.append(f'IOBUF PORT "{port}" {values};')
-        lines.append(f'FREQUENCY PORT "clk" {self.clock_hz} HZ;')
+        lines.append(f'FREQUENCY PORT "clk" {self.oscillator_hz} HZ;')
         return "\n".join((*lines, ""))
 
 
@@ -84,8 +101,9 @@ def _ulx3s() -> Board:
         device="85k",
         package="CABGA381",
         speed=platform.speed,
-        clock_hz=int(clock.clock.frequency),
-        divisor=25,  # a million bits a second, a rate that both termios and the board's FT231X have
+        oscillator_hz=int(clock.clock.frequency),
+        pll=Pll(input=5, feedback=2, output=60),  # 10 MHz; its own oscillator at 600 of 400 to 800 MHz
+        divisor=10,  # a million bits a second, a rate that both termios and the board's FT231X have
         config="ulx3s",
         pins={port: (pin, dict(attributes)) for port, (pin, attributes) in pins.items()},
         luts=83640,
