@@ -35,6 +35,8 @@ class Board:
         Cycles a bit of the serial line.
     config : str
         The configuration that fits.
+    checked : bool
+        There is room for the checkers.
     pins : dict
         Pin and IO attributes by port.
     luts, block_rams, multipliers, flip_flops : int
@@ -50,6 +52,7 @@ class Board:
     pll: Pll
     divisor: int
     config: str
+    checked: bool
     pins: dict[str, tuple[str, dict[str, str]]]
     luts: int
     block_rams: int
@@ -105,6 +108,7 @@ def _ulx3s() -> Board:
         pll=Pll(input=5, feedback=2, output=60),  # 10 MHz; its own oscillator at 600 of 400 to 800 MHz
         divisor=10,  # a million bits a second, a rate that both termios and the board's FT231X have
         config="ulx3s",
+        checked=False,  # an eighth of the design
         pins={port: (pin, dict(attributes)) for port, (pin, attributes) in pins.items()},
         luts=83640,
         block_rams=208,

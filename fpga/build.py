@@ -66,7 +66,9 @@ class Build:
 
 def design(board: Board, identity: str = "0") -> str:
     """The design for a board as RTLIL, with the build's digest in its registers."""
-    prototype = SerialPrototype(config(board.config), board.divisor, build=int(identity, 16))
+    prototype = SerialPrototype(
+        config(board.config), board.divisor, build=int(identity, 16), checked=board.checked
+    )
     top = BoardTop(prototype, board.pll)
     # Not Verilog: Yosys takes minutes to read the initial contents of memories from it. Without source positions, which
     # would make the text depend on where the sources lie.
@@ -92,7 +94,7 @@ def _place(board: Board) -> tuple[str, ...]:
     return (
         f"--{board.device}", "--package", board.package, "--speed", board.speed, "--seed", str(_SEED),
         "--json", "top.json", "--lpf", "top.lpf", "--textcfg", "top.config", "--report", "report.json",
-        "--timing-allow-fail", "-q", "--log", "nextpnr-ecp5.log", "--router", "router2",
+        "--timing-allow-fail", "-q", "--log", "nextpnr-ecp5.log", "--placer-heap-beta", "0.75",
     )  # fmt: skip
 
 

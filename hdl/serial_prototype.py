@@ -25,8 +25,8 @@ class SerialPrototype(wiring.Component):
     config : Config
     divisor, gap : int
         As in the link.
-    build : int
-        As in :class:`~hdl.host.registers.RegisterFile`.
+    build, checked
+        As the prototype's.
 
     Members
     -------
@@ -39,8 +39,10 @@ class SerialPrototype(wiring.Component):
         Changes every 2 ** 23 cycles.
     """
 
-    def __init__(self, config: Config, divisor: int, gap: int = GAP_CYCLES, build: int = 0):
-        self._standalone = Standalone(config, build)
+    def __init__(
+        self, config: Config, divisor: int, gap: int = GAP_CYCLES, build: int = 0, *, checked: bool = True
+    ):
+        self._standalone = Standalone(config, build, checked=checked)
         self._link = SerialLink(config.window_bits, divisor, gap)
         super().__init__(
             {"clk": In(1), "locked": In(1), "rx": In(1), "tx": Out(1), "irq": Out(1), "alive": Out(1)}
