@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 from fpga.errors import FpgaUnavailable
 
-__all__ = ["BOARDS", "Board", "board"]
+__all__ = ["BOARDS", "Board", "Pll", "board"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pll:
+    """Dividers of an ECP5's PLL: of its input, of the feedback, and of its oscillator for the output."""
+
+    input: int
+    feedback: int
+    output: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,12 +27,16 @@ class Board:
     name, title : str
     device, package, speed : str
         As nextpnr-ecp5 names them.
-    clock_hz : int
-        Of the oscillator at ``clk``; the whole design runs on it.
+    oscillator_hz : int
+        At ``clk``.
+    pll : Pll
+        Makes the clock that the whole design runs on.
     divisor : int
         Cycles a bit of the serial line.
     config : str
         The configuration that fits.
+    checked : bool
+        There is room for the checkers.
     pins : dict
         Pin and IO attributes by port.
     luts, block_rams, multipliers, flip_flops : int
@@ -35,14 +48,21 @@ class Board:
     device: str
     package: str
     speed: str
-    clock_hz: int
+    oscillator_hz: int
+    pll: Pll
     divisor: int
     config: str
+    checked: bool
     pins: dict[str, tuple[str, dict[str, str]]]
     luts: int
     block_rams: int
     multipliers: int
     flip_flops: int
+
+    @property
+    def clock_hz(self) -> int:
+        """Of the design."""
+        return self.oscillator_hz * self.pll.feedback // self.pll.input
 
     @property
     def baud(self) -> int:
@@ -56,7 +76,7 @@ class Board:
             lines.append(f'LOCATE COMP "{port}" SITE "{pin}";')
             values = " ".join(f"{name}={value}" for name, value in attributes.items())
             lines.append(f'IOBUF PORT "{port}" {values};')
-        lines.append(f'FREQUENCY PORT "clk" {self.clock_hz} HZ;')
+        lines.append(f'FREQUENCY PORT "clk" {self.oscillator_hz} HZ;')
         return "\n".join((*lines, ""))
 
 
@@ -84,9 +104,11 @@ def _ulx3s() -> Board:
         device="85k",
         package="CABGA381",
         speed=platform.speed,
-        clock_hz=int(clock.clock.frequency),
-        divisor=25,  # a million bits a second, a rate that both termios and the board's FT231X have
+        oscillator_hz=int(clock.clock.frequency),
+        pll=Pll(input=5, feedback=2, output=60),  # 10 MHz; its own oscillator at 600 of 400 to 800 MHz
+        divisor=10,  # a million bits a second, a rate that both termios and the board's FT231X have
         config="ulx3s",
+        checked=False,  # an eighth of the design
         pins={port: (pin, dict(attributes)) for port, (pin, attributes) in pins.items()},
         luts=83640,
         block_rams=208,

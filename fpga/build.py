@@ -1,15 +1,17 @@
 """From the sources to a bitstream: elaborate, synthesise, place and route, judge, pack.
 
-Directories (see ``pim_model.buildcache``): ``fpga-<board>-<digest>/`` holds the design, constraints, scripts, netlist,
-reports, logs and, if the design meets its clock, ``top.bit``. The digest is of all that decides the bits: the design
-without it, the configuration, constraints, scripts, and the versions of the tools. The design holds it in the registers
-BUILD_LOW and BUILD_HIGH.
+Directories (see ``pim_model.buildcache``): ``netlist-<board>-<digest>/`` holds the design, the script and ``top.json``,
+``fpga-<board>-<digest>/`` constraints, reports, logs and, if the design meets its clock, ``top.bit``. The digest is of
+all that decides the bits: the design without it, the configuration, constraints, scripts, and versions of the tools.
+The design holds it in the registers BUILD_LOW and BUILD_HIGH.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +21,12 @@ from fpga.boards import Board
 from fpga.errors import BuildFailed, TimingNotMet
 from fpga.report import Report, read_report
 from fpga.tools import run, versions
+from fpga.top import BoardTop
 from hdl.serial_prototype import SerialPrototype
 from pim_model.buildcache import build_root, digest, once
 from pim_model.spec.config import config
 
-__all__ = ["Build", "Progress", "build", "design", "identity"]
+__all__ = ["Build", "Progress", "build", "design", "identity", "netlist"]
 
 Progress = Callable[[str, str], None]
 """``progress(step, line)``: what is being done, and the last line of what the tool says."""
@@ -33,7 +36,7 @@ Progress = Callable[[str, str], None]
 # together again.
 SYNTHESIS = """\
 read_rtlil top.il
-scratchpad -copy abc9.script.default.fast abc9.script
+scratchpad -set abc9.script +&if,{C},{W},{D},{R},-v;&mfs
 synth_ecp5 -top top -run begin:json
 opt_clean -purge
 check
@@ -63,7 +66,10 @@ class Build:
 
 def design(board: Board, identity: str = "0") -> str:
     """The design for a board as RTLIL, with the build's digest in its registers."""
-    top = SerialPrototype(config(board.config), board.divisor, build=int(identity, 16))
+    prototype = SerialPrototype(
+        config(board.config), board.divisor, build=int(identity, 16), checked=board.checked
+    )
+    top = BoardTop(prototype, board.pll)
     # Not Verilog: Yosys takes minutes to read the initial contents of memories from it. Without source positions, which
     # would make the text depend on where the sources lie.
     text: str = rtlil.convert(top, name="top", emit_src=False)
@@ -88,12 +94,28 @@ def _place(board: Board) -> tuple[str, ...]:
     return (
         f"--{board.device}", "--package", board.package, "--speed", board.speed, "--seed", str(_SEED),
         "--json", "top.json", "--lpf", "top.lpf", "--textcfg", "top.config", "--report", "report.json",
-        "--timing-allow-fail", "-q", "--log", "nextpnr-ecp5.log", "--placer-heap-timingweight", "20",
+        "--timing-allow-fail", "-q", "--log", "nextpnr-ecp5.log", "--placer-heap-beta", "0.75",
     )  # fmt: skip
 
 
 def _pack() -> tuple[str, ...]:
     return ("--compress", "top.config", BITSTREAM)
+
+
+def netlist(board: Board, progress: Progress) -> Path:
+    """``top.json``: the synthesised design of a board, made if there is none of its digest. Errors as :func:`build`."""
+    progress("elaborate", "")
+    return _netlist(board, identity(board, design(board)), progress)
+
+
+def _netlist(board: Board, name: str, progress: Progress) -> Path:
+    with _made(f"netlist-{board.name}-{name}") as (directory, work):
+        if work is not None:
+            (work / "top.il").write_text(design(board, name), encoding="utf-8")
+            (work / "synth.ys").write_text(SYNTHESIS, encoding="utf-8")
+            arguments = ["-q", "-l", "yosys.log", "synth.ys"]
+            run("yosys", arguments, work, ["top.json"], lambda line: progress("synthesise", line))
+    return directory / "top.json"
 
 
 def build(board: Board, progress: Progress) -> Build:
@@ -104,31 +126,40 @@ def build(board: Board, progress: Progress) -> Build:
     """
     progress("elaborate", "")
     name = identity(board, design(board))
-    directory = build_root() / f"fpga-{board.name}-{name}"
-    try:
-        with once(directory) as work:
-            if work is not None:
-                _build(board, name, work, progress)
-    except BuildFailed as error:
-        kept = directory.with_name(directory.name + ".failed") / error.log.name
-        raise type(error)(str(error).partition("; see")[0], kept) from error
+    with _made(f"fpga-{board.name}-{name}") as (directory, work):
+        if work is not None:
+            _build(board, name, work, progress)
     return Build(
         board=board, identity=name, directory=directory, report=read_report(directory / "report.json")
     )
 
 
+@contextmanager
+def _made(name: str) -> Iterator[tuple[Path, Path | None]]:
+    """The directory ``name``, and where to make it if it is not there; the log of what fails stays."""
+    directory = build_root() / name
+    try:
+        with once(directory) as work:
+            yield directory, work
+    except BuildFailed as error:
+        if error.log.is_file():  # of a step with a directory of its own
+            raise
+        kept = directory.with_name(directory.name + ".failed") / error.log.name
+        raise type(error)(str(error).partition("; see")[0], kept) from error
+
+
 def _build(board: Board, name: str, work: Path, progress: Progress) -> None:
-    (work / "top.il").write_text(design(board, name), encoding="utf-8")
+    synthesised = _netlist(board, name, progress)
+    shutil.copy(synthesised, work / "top.json")
     (work / "top.lpf").write_text(board.constraints(), encoding="utf-8")
-    (work / "synth.ys").write_text(SYNTHESIS, encoding="utf-8")
     facts = {"board": board.name, "config": board.config, "digest": name, "tools": versions()}
     (work / "build.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
     def step(text: str) -> Callable[[str], None]:
         return lambda line: progress(text, line)
 
-    run("yosys", ["-q", "-l", "yosys.log", "synth.ys"], work, ["top.json"], step("synthesise"))
     run("nextpnr-ecp5", _place(board), work, ["top.config", "report.json"], step("place and route"))
+    (work / "top.json").unlink()  # a hundred megabytes, and it is there already
     report = read_report(work / "report.json")
     if not report.good:
         raise TimingNotMet(

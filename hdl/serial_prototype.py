@@ -2,6 +2,7 @@
 
 from amaranth import ClockDomain, ClockSignal, Module, ResetSignal, Signal
 from amaranth.lib import wiring
+from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out, connect
 
 from pim_model.spec.config import Config
@@ -13,7 +14,7 @@ from .standalone import Standalone
 __all__ = ["SerialPrototype"]
 
 _RESET_CYCLES = 15
-"""Cycles after configuration before anything runs: block RAM and clock tree have come up."""
+"""Cycles of a steady clock before anything runs: block RAM and clock tree have come up."""
 
 
 class SerialPrototype(wiring.Component):
@@ -24,12 +25,13 @@ class SerialPrototype(wiring.Component):
     config : Config
     divisor, gap : int
         As in the link.
-    build : int
-        As in :class:`~hdl.host.registers.RegisterFile`.
+    build, checked
+        As the prototype's.
 
     Members
     -------
-    clk : In(1)
+    clk : In(1), locked : In(1)
+        While the clock is not locked everything is held in reset.
     rx : In(1), tx : Out(1)
         8N1, ``divisor`` cycles a bit.
     irq : Out(1)
@@ -37,10 +39,14 @@ class SerialPrototype(wiring.Component):
         Changes every 2 ** 23 cycles.
     """
 
-    def __init__(self, config: Config, divisor: int, gap: int = GAP_CYCLES, build: int = 0):
-        self._standalone = Standalone(config, build)
+    def __init__(
+        self, config: Config, divisor: int, gap: int = GAP_CYCLES, build: int = 0, *, checked: bool = True
+    ):
+        self._standalone = Standalone(config, build, checked=checked)
         self._link = SerialLink(config.window_bits, divisor, gap)
-        super().__init__({"clk": In(1), "rx": In(1), "tx": Out(1), "irq": Out(1), "alive": Out(1)})
+        super().__init__(
+            {"clk": In(1), "locked": In(1), "rx": In(1), "tx": Out(1), "irq": Out(1), "alive": Out(1)}
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -48,8 +54,12 @@ class SerialPrototype(wiring.Component):
         m.domains.start = ClockDomain(reset_less=True)
         m.domains.sync = ClockDomain()
         left, reset = Signal(range(_RESET_CYCLES + 1), init=_RESET_CYCLES), Signal(init=1)
+        locked = Signal()
+        m.submodules.locked = FFSynchronizer(self.locked, locked, o_domain="start")
         m.d.start += reset.eq(left != 0)
-        with m.If(left != 0):
+        with m.If(~locked):
+            m.d.start += left.eq(_RESET_CYCLES)
+        with m.Elif(left != 0):
             m.d.start += left.eq(left - 1)
         m.d.comb += [
             ClockSignal("start").eq(self.clk),

@@ -23,8 +23,8 @@ class Standalone(wiring.Component):
     Parameters
     ----------
     config : Config
-    build : int
-        As in :class:`~hdl.host.registers.RegisterFile`.
+    build, checked
+        As the prototype's.
 
     Members
     -------
@@ -34,8 +34,8 @@ class Standalone(wiring.Component):
         All members of :class:`~hdl.phy.interface.PhySignature`, both directions, to be watched.
     """
 
-    def __init__(self, config: Config, build: int = 0):
-        self._config, self._build = config, build
+    def __init__(self, config: Config, build: int = 0, *, checked: bool = True):
+        self._config, self._build, self._checked = config, build, checked
         self._devices = [AimDevice(config) for _ in range(config.geometry.channels)]
         watched = wiring.Signature(
             {name: Out(member.shape) for name, member in PhySignature().members.items()}
@@ -51,7 +51,7 @@ class Standalone(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.prototype = prototype = Prototype(self._config, self._build)
+        m.submodules.prototype = prototype = Prototype(self._config, self._build, checked=self._checked)
         connect(m, flipped(self.regs), prototype.regs)
         connect(m, flipped(self.mem), prototype.mem)
         m.d.comb += self.irq.eq(prototype.irq)

@@ -43,6 +43,8 @@ class Prototype(wiring.Component):
     config : Config
     build : int
         As in :class:`~hdl.host.registers.RegisterFile`.
+    checked : bool
+        With the checkers; without them no violation is ever told.
 
     Members
     -------
@@ -55,8 +57,8 @@ class Prototype(wiring.Component):
     phy : Out(PhySignature), for each channel
     """
 
-    def __init__(self, config: Config, build: int = 0):
-        self._config, self._build = config, build
+    def __init__(self, config: Config, build: int = 0, *, checked: bool = True):
+        self._config, self._build, self._checked = config, build, checked
         super().__init__(
             {
                 "regs": In(Axi4LiteSignature(REGISTER_BITS)),
@@ -117,7 +119,8 @@ class Prototype(wiring.Component):
         works, progress, flipped_bits = Signal(channels), Signal(channels), Signal(channels)
         for i in range(channels):
             m.submodules[f"controller{i}"] = controller = Controller(config)
-            m.submodules[f"checker{i}"] = checker = Checker(config)
+            if self._checked:
+                m.submodules[f"checker{i}"] = checker = Checker(config)
             m.submodules[f"counters{i}"] = counters = CommandCounters()
             m.submodules[f"events{i}"] = events = EventCounters(config)
             connect(m, window.requests[i], controller.requests)
@@ -146,12 +149,7 @@ class Prototype(wiring.Component):
                     | (phy.op1 != MicroOp.NOP)
                     | phy.rvalid
                 ),
-                *(
-                    getattr(checker, name).eq(getattr(phy, name))
-                    for name in ("op0", "bank0", "row0", "column0", "op1", "column1", "mode0", "mode1")
-                ),
-                checker.refresh.eq(registers.refresh),
-                violated[i].eq(checker.violation),
+                *(_watch(checker, phy, registers.refresh, violated[i]) if self._checked else ()),
                 counters.op0.eq(phy.op0),
                 counters.op1.eq(phy.op1),
                 counters.read_op.eq(registers.count_op),
@@ -170,7 +168,8 @@ class Prototype(wiring.Component):
                     events.lent.eq(controller.lent),
                 ]
             parities.append(controller.parity | i << 8)
-            codes.append(Cat(checker.code, 0, *(i >> bit & 1 for bit in range(8)), checker.op))
+            if self._checked:
+                codes.append(Cat(checker.code, 0, *(i >> bit & 1 for bit in range(8)), checker.op))
             counts.append(counters.count)
             event_counts.append(events.count)
 
@@ -182,8 +181,9 @@ class Prototype(wiring.Component):
             registers.stuck_info.eq(works),
         ]
         for i in reversed(range(channels)):
-            with m.If(violated[i]):
-                m.d.comb += registers.violation_code.eq(codes[i])
+            if self._checked:
+                with m.If(violated[i]):
+                    m.d.comb += registers.violation_code.eq(codes[i])
             with m.If(flipped_bits[i]):
                 m.d.comb += registers.parity_info.eq(parities[i])
         with m.If(pcu.parity != Path.NONE):
@@ -194,6 +194,14 @@ class Prototype(wiring.Component):
         m.d.comb += registers.count.eq(Array(counts)[channel])
         m.d.comb += registers.event_count.eq(Array(event_counts)[channel])
         return _with_registered_reset(m)
+
+
+def _watch(checker: Checker, phy, refresh, violated):
+    """What connects a checker to its command bus."""
+    for name in ("op0", "bank0", "row0", "column0", "op1", "column1", "mode0", "mode1"):
+        yield getattr(checker, name).eq(getattr(phy, name))
+    yield checker.refresh.eq(refresh)
+    yield violated.eq(checker.violation)
 
 
 def _with_registered_reset(design: Module) -> Module:

@@ -14,16 +14,15 @@ from pim_model.spec.config import Config
 from pim_model.spec.geometry import COLUMN_BYTES
 from pim_model.spec.micro import MicroOp
 
-from .queue import ENTRIES, Header, RequestQueue, first, pick
+from .queue import Header, RequestQueue, first, pick
 from .reorder import ReorderBuffer
 
-__all__ = ["HIGH", "LOW", "WRITES", "NormalTraffic", "ProposalSignature"]
+__all__ = ["NormalTraffic", "ProposalSignature", "write_run"]
 
-WRITES = 32
-"""Writes whose data the channel holds."""
 
-HIGH, LOW = 24, 4
-"""Queued writes at which a run of writes begins, and at which it ends if there are reads."""
+def write_run(queue: int) -> tuple[int, int]:
+    """Queued writes, of ``queue`` places, at which a run of writes begins, and at which it ends if there are reads."""
+    return 3 * queue // 4, queue // 8
 
 
 class ProposalSignature(wiring.Signature):
@@ -121,7 +120,7 @@ class NormalTraffic(wiring.Component):
     """
 
     def __init__(self, config: Config):
-        self._config = config
+        self._config, self._entries = config, config.normal_queue
         super().__init__(
             {
                 **({"mark": In(1)} if config.dual_row_buffer else {}),
@@ -130,7 +129,7 @@ class NormalTraffic(wiring.Component):
                 "rvalid": In(1),
                 "rdata": In(256),
                 "pending": Out(1),
-                "queued": Out(range(ENTRIES + 1)),
+                "queued": Out(range(config.normal_queue + 1)),
                 "flip_write": In(1),
                 "flip_read": In(1),
                 "bad_write": Out(1),
@@ -142,7 +141,7 @@ class NormalTraffic(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.queue = queue = RequestQueue(self._config)
-        m.submodules.reorder = reorder = ReorderBuffer(self._config.timing)
+        m.submodules.reorder = reorder = ReorderBuffer(self._config.timing, 2 * self._entries)
         arriving = Signal()
         connect(m, reorder.reads, flipped(self.reads))
         m.d.comb += [
@@ -153,7 +152,7 @@ class NormalTraffic(wiring.Component):
         ]
         self._accept(m, queue, reorder, arriving)
         m.d.sync += self.queued.eq(self.queued + (queue.push & ~queue.covered) - queue.remove.any())
-        able = Signal(ENTRIES)
+        able = Signal(self._entries)
         m.d.comb += able.eq(queue.valid & ~queue.blocked)
         self._choose(m, queue, able, self._direction(m, queue, able))
         return m
@@ -162,18 +161,18 @@ class NormalTraffic(wiring.Component):
         """Take a request: its data into the write memory at once, its header into the queue a cycle later."""
         proposal, request = self.proposal, self.requests.p
         m.submodules.data = words = memory.Memory(
-            shape=len(request.data) + len(request.mask) + 1, depth=WRITES, init=[]
+            shape=len(request.data) + len(request.mask) + 1, depth=self._entries, init=[]
         )
         store, fetch, forward = (
             words.write_port(),
             words.read_port(domain="comb"),
             words.read_port(domain="comb"),
         )
-        occupied, header, moves, taken = Signal(WRITES), Signal(Header), Signal(), Signal()
-        free, released = Signal(WRITES), Signal(WRITES)
+        occupied, header, moves, taken = Signal(self._entries), Signal(Header), Signal(), Signal()
+        free, released = Signal(self._entries), Signal(self._entries)
         slot = Cat(
-            Cat(free[i] for i in range(WRITES) if i >> bit & 1).any()
-            for bit in range(WRITES.bit_length() - 1)
+            Cat(free[i] for i in range(self._entries) if i >> bit & 1).any()
+            for bit in range(self._entries.bit_length() - 1)
         )
         issued = Signal.like(header.slot)
         writes = proposal.granted & (proposal.op == MicroOp.WR)
@@ -205,9 +204,9 @@ class NormalTraffic(wiring.Component):
             reorder.issued.eq(issued),
             fetch.addr.eq(issued),
             Cat(proposal.data, proposal.mask).eq(fetch.data[:-1]),
-            released.eq(writes << issued[: WRITES.bit_length() - 1]),
+            released.eq(writes << issued[: self._entries.bit_length() - 1]),
         ]
-        m.d.sync += occupied.eq((occupied | (free & store.en.replicate(WRITES))) & ~released)
+        m.d.sync += occupied.eq((occupied | (free & store.en.replicate(self._entries))) & ~released)
         with m.If(taken):
             m.d.sync += [
                 arriving.eq(1),
@@ -236,15 +235,16 @@ class NormalTraffic(wiring.Component):
         """Whether writes go, not reads; a cycle late."""
         writing = Signal()
         reads, writes, many, few = Signal(), Signal(), Signal(), Signal()
-        count = Signal(range(ENTRIES + 1))
+        count = Signal(range(self._entries + 1))
+        high, low = write_run(self._entries)
         entered = queue.push & queue.header.write
         left = self.proposal.granted & (self.proposal.op == MicroOp.WR)
         m.d.sync += count.eq(count + entered - left)
         m.d.comb += [
             reads.eq((able & ~queue.write).any()),
             writes.eq((able & queue.write).any()),
-            many.eq(count >= HIGH),
-            few.eq(count <= LOW),
+            many.eq(count >= high),
+            few.eq(count <= low),
         ]
         with m.If(queue.old):
             m.d.sync += writing.eq(queue.write[0])
@@ -262,11 +262,11 @@ class NormalTraffic(wiring.Component):
         proposal, geometry = self.proposal, self._config.geometry
 
         def vector(name, value):
-            signal = Signal(ENTRIES, name=name)
+            signal = Signal(self._entries, name=name)
             m.d.comb += signal.eq(value)
             return signal
 
-        banks = [Const(-1, ENTRIES)]  # of each bank, the places that have its number
+        banks = [Const(-1, self._entries)]  # of each bank, the places that have its number
         for i, bit in enumerate(queue.banks):
             banks = [
                 vector(f"half{i}_{half}_{j}", of_half & (bit if half else ~bit))
@@ -282,7 +282,7 @@ class NormalTraffic(wiring.Component):
 
         def of_banks(name, flags):
             """The places whose bank has its bit set in ``flags``."""
-            choices = [flag.replicate(ENTRIES) for flag in flags]
+            choices = [flag.replicate(self._entries) for flag in flags]
             for i, bit in enumerate(queue.banks):
                 choices = [
                     vector(f"{name}{i}_{j}", (upper & bit) | (lower & ~bit))
@@ -290,7 +290,7 @@ class NormalTraffic(wiring.Component):
                 ]
             return choices[0]
 
-        current = vector("current", able & (queue.write ^ ~writing.replicate(ENTRIES)))
+        current = vector("current", able & (queue.write ^ ~writing.replicate(self._entries)))
         # The direction that is served has a bank to itself while it needs it; the other prepares what is left.
         mine = by_bank("mine", current)
         served = vector("served", able & (current | ~of_banks("taken", mine)))
@@ -308,7 +308,7 @@ class NormalTraffic(wiring.Component):
         ]
         misses = ~queue.hit
         if self._config.dual_row_buffer:
-            misses = misses & ~(queue.shared & proposal.barred.replicate(ENTRIES))
+            misses = misses & ~(queue.shared & proposal.barred.replicate(self._entries))
         rows = vector("rows", served & of_banks("row_of", row) & misses)
         columns = vector("columns", current & of_banks("column_of", column) & queue.hit)
         row_place, column_place = vector("row_place", first(rows)), vector("column_place", first(columns))
@@ -325,7 +325,7 @@ class NormalTraffic(wiring.Component):
             proposal.bank.eq(Mux(by_row, row_bank, column_bank)),
             proposal.row.eq(pick(queue.rows, row_place)),
             proposal.column.eq(pick(queue.columns, column_place)),
-            queue.remove.eq(column_place & (by_column & proposal.granted).replicate(ENTRIES)),
+            queue.remove.eq(column_place & (by_column & proposal.granted).replicate(self._entries)),
             queue.op.eq(proposal.op0),
             queue.bank.eq(proposal.bank0),
             queue.row.eq(proposal.row0),

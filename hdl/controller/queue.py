@@ -15,10 +15,7 @@ from amaranth.lib.wiring import In, Out
 from pim_model.spec.config import Config
 from pim_model.spec.micro import MicroOp
 
-__all__ = ["AGE", "ENTRIES", "SLOT_BITS", "Header", "RequestQueue", "first", "numbers", "pick"]
-
-ENTRIES = 32
-"""Places of the queue, for reads and writes together."""
+__all__ = ["AGE", "SLOT_BITS", "Header", "RequestQueue", "first", "numbers", "pick"]
 
 AGE = 256
 """A request passed over for this many cycles goes before all younger ones; at the latest after twice as many.
@@ -101,13 +98,14 @@ class RequestQueue(wiring.Component):
 
     def __init__(self, config: Config):
         self._config = config
+        entries = config.normal_queue
         geometry = config.geometry
         dual = {
             "mark": In(1),
             "early": In(1),
-            "marked": Out(ENTRIES),
+            "marked": Out(entries),
             "shared_row": In(16),
-            "shared": Out(ENTRIES),
+            "shared": Out(entries),
         }
         super().__init__(
             {
@@ -118,32 +116,32 @@ class RequestQueue(wiring.Component):
                 "space": Out(1),
                 "covered": Out(1),
                 "source": Out(SLOT_BITS),
-                "remove": In(ENTRIES),
+                "remove": In(entries),
                 "op": In(5),
                 "bank": In(4),
                 "row": In(16),
                 "column": In(6),
-                **{name: Out(ENTRIES) for name in ("valid", "write", "hit", "blocked")},
-                "banks": Out(ENTRIES).array(geometry.bank_bits),
-                "rows": Out(ENTRIES).array(geometry.row_bits),
-                "columns": Out(ENTRIES).array(geometry.column_bits),
-                "slots": Out(ENTRIES).array(SLOT_BITS),
+                **{name: Out(entries) for name in ("valid", "write", "hit", "blocked")},
+                "banks": Out(entries).array(geometry.bank_bits),
+                "rows": Out(entries).array(geometry.row_bits),
+                "columns": Out(entries).array(geometry.column_bits),
+                "slots": Out(entries).array(SLOT_BITS),
                 "old": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        header = self.header
+        header, entries = self.header, self._config.normal_queue
 
         def vector(name, value):
-            signal = Signal(ENTRIES, name=name)
+            signal = Signal(entries, name=name)
             m.d.comb += signal.eq(value)
             return signal
 
         def equal(name, bits, number):
             """Where the number of ``bits`` is ``number``."""
-            different = [bit ^ number[i].replicate(ENTRIES) for i, bit in enumerate(bits)]
+            different = [bit ^ number[i].replicate(entries) for i, bit in enumerate(bits)]
             while len(different) > 1:
                 different = [
                     vector(f"{name}_{len(different)}_{i}", different[i] | different[i + 1])
@@ -159,10 +157,10 @@ class RequestQueue(wiring.Component):
         op, bank, row, column = Signal(5), Signal(4), Signal(16), Signal(6)
         m.d.sync += [op.eq(self.op), bank.eq(self.bank), row.eq(self.row), column.eq(self.column)]
         same_bank = equal("same_bank", self.banks, bank)
-        opened = vector("opened", equal("same_row", self.rows, row) & (op == MicroOp.ACT).replicate(ENTRIES))
+        opened = vector("opened", equal("same_row", self.rows, row) & (op == MicroOp.ACT).replicate(entries))
         closed = vector(
             "closed",
-            (same_bank & (op == MicroOp.PRE).replicate(ENTRIES)) | op.matches(*closers).replicate(ENTRIES),
+            (same_bank & (op == MicroOp.PRE).replicate(entries)) | op.matches(*closers).replicate(entries),
         )
         hit = vector("hit_now", (self.hit & ~closed) | (opened & same_bank & self.valid))
 
@@ -170,7 +168,7 @@ class RequestQueue(wiring.Component):
         gone = op.matches(MicroOp.RD, MicroOp.WR)
         touched = vector(
             "touched",
-            equal("same_column", self.columns, column) & same_bank & self.hit & gone.replicate(ENTRIES),
+            equal("same_column", self.columns, column) & same_bank & self.hit & gone.replicate(entries),
         )
         writes, reads = vector("writes", touched & self.write), vector("reads", touched & ~self.write)
         blocked = vector(
@@ -186,10 +184,10 @@ class RequestQueue(wiring.Component):
             & equal("column_in", self.columns, header.column),
         )
         newest, full = (
-            Signal(ENTRIES),
-            Signal(ENTRIES),
+            Signal(entries),
+            Signal(entries),
         )  # no younger write has the address; it writes every byte
-        opposite = (same & (self.write ^ header.write.replicate(ENTRIES))).any()
+        opposite = (same & (self.write ^ header.write.replicate(entries))).any()
         cover = vector("cover", same & newest & full)
         enters = Signal()
         m.d.comb += [
@@ -198,11 +196,11 @@ class RequestQueue(wiring.Component):
             self.source.eq(pick(self.slots, cover)),
             enters.eq(self.push & ~self.covered),
         ]
-        overwritten = (header.write & enters).replicate(ENTRIES)
+        overwritten = (header.write & enters).replicate(entries)
 
         # Twice a request stays where a boundary of time finds it, then it is old.
         elapsed, boundary = Signal(range(AGE)), Signal()
-        seen, old = Signal(ENTRIES), Signal(ENTRIES)
+        seen, old = Signal(entries), Signal(entries)
         m.d.sync += elapsed.eq(elapsed + 1)
         m.d.comb += [boundary.eq(elapsed == AGE - 1), self.old.eq(old[0])]
 
@@ -218,7 +216,7 @@ class RequestQueue(wiring.Component):
             kept.append((self.marked, now, header.write & (self.mark | self.early)))
 
         left = vector("left", moved(self.valid))
-        place = vector("place", (left << 1 | 1) & ~left & enters.replicate(ENTRIES))
+        place = vector("place", (left << 1 | 1) & ~left & enters.replicate(entries))
         m.d.sync += self.valid.eq(left | place)
         for signal, now, bit in (
             (self.hit, hit, self.row_hit),
@@ -228,7 +226,7 @@ class RequestQueue(wiring.Component):
             (old, Mux(boundary, old | seen, old), Const(0)),
             *kept,
         ):
-            m.d.sync += signal.eq(moved(now) | (place & bit.replicate(ENTRIES)))
+            m.d.sync += signal.eq(moved(now) | (place & bit.replicate(entries)))
         # What an access keeps only moves. Said as a condition, which a simulator skips.
         with m.If(enters | self.remove.any()):
             for signal, bit in (
@@ -239,5 +237,5 @@ class RequestQueue(wiring.Component):
                 *zip(self.columns, header.column, strict=False),
                 *zip(self.slots, header.slot, strict=True),
             ):
-                m.d.sync += signal.eq(moved(signal) | (place & bit.replicate(ENTRIES)))
+                m.d.sync += signal.eq(moved(signal) | (place & bit.replicate(entries)))
         return m

@@ -11,9 +11,6 @@ from .queue import SLOT_BITS
 
 __all__ = ["ReorderBuffer", "round_trip"]
 
-_PLACES = 1 << SLOT_BITS
-"""Reads that are accepted and not answered."""
-
 _FORWARDED = 4
 """Words of queued writes that wait for their turn."""
 
@@ -25,6 +22,12 @@ def round_trip(timing: Timing) -> int:
 
 class ReorderBuffer(wiring.Component):
     """A ring of places, one for each read from its acceptance until its data is taken.
+
+    Parameters
+    ----------
+    timing : Timing
+    places : int
+        Reads that are accepted and not answered; a power of two, 1 << SLOT_BITS at most.
 
     Members
     -------
@@ -46,8 +49,8 @@ class ReorderBuffer(wiring.Component):
         What ``reads`` shows is not what was stored.
     """
 
-    def __init__(self, timing: Timing):
-        self._timing = timing
+    def __init__(self, timing: Timing, places: int):
+        self._timing, self._places = timing, places
         super().__init__(
             {
                 "space": Out(1),
@@ -70,17 +73,18 @@ class ReorderBuffer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = words = memory.Memory(shape=257, depth=_PLACES, init=[])
+        places = self._places
+        m.submodules.memory = words = memory.Memory(shape=257, depth=places, init=[])
         write, read = words.write_port(), words.read_port(domain="comb")
         m.submodules.flight = flight = StreamFifo(SLOT_BITS, round_trip(self._timing))
         m.submodules.bypass = bypass = ProtectedFifo(256, _FORWARDED)
 
-        head, tail = Signal(SLOT_BITS), Signal(SLOT_BITS)
-        used = Signal(range(_PLACES + 1))
-        done, passed = Signal(_PLACES), Signal(_PLACES)  # data is there; it is in the bypass
+        head, tail = Signal(range(places)), Signal(range(places))
+        used = Signal(range(places + 1))
+        done, passed = Signal(places), Signal(places)  # data is there; it is in the bypass
         taken = Signal()
         m.d.comb += [
-            self.space.eq(used != _PLACES),
+            self.space.eq(used != places),
             self.slot.eq(tail),
             self.pending.eq(flight.o.valid),
             self.forward_space.eq(bypass.i.ready),

@@ -70,17 +70,23 @@ def build(name: str, json_path: str | None) -> int:
 @click.option("--board", "name", type=click.Choice(BOARDS), required=True, help="whose design")
 @click.option("--rows", type=click.IntRange(1), default=16, show_default=True, help="output rows")
 @click.option("--cols", type=click.IntRange(1), default=64, show_default=True, help="input columns")
+@click.option(
+    "--netlist", is_flag=True, help="what the router is given, instead of the RTL; synthesised if need be"
+)
 @json_option
-def simulate(name: str, rows: int, cols: int, json_path: str | None) -> int:
+def simulate(name: str, rows: int, cols: int, netlist: bool, json_path: str | None) -> int:
     """Multiply on the board's simulated RTL, by the driver, over its serial line; every bit is compared.
 
-    Every bit on the line is simulated: a product takes minutes.
+    Every bit on the line is simulated: a product takes minutes, and on the netlist a multiple of that.
 
     \b
     ianus fpga simulate --board ulx3s
+    ianus fpga simulate --board ulx3s --netlist
     """
     from fpga.boards import board
-    from fpga.errors import FpgaUnavailable
+    from fpga.build import netlist as synthesised
+    from fpga.errors import BuildFailed, FpgaUnavailable
+    from fpga.netlist import netlist_verilog
     from host_runtime.bench.product import Operands, measure_product
     from host_runtime.transport.uart import UartTransport
     from pim_model.spec.config import config
@@ -92,10 +98,16 @@ def simulate(name: str, rows: int, cols: int, json_path: str | None) -> int:
     tell = _teller(output)
     try:
         target = board(name)
+        shape = config(target.config)
+        if netlist:
+            text = netlist_verilog(synthesised(target, tell))
+        else:
+            text = serial_verilog(shape, target.divisor, GAP_CYCLES, lambda step, _fraction: tell(step, ""))
     except FpgaUnavailable as error:
         raise click.UsageError(str(error)) from error
-    shape = config(target.config)
-    text = serial_verilog(shape, target.divisor, GAP_CYCLES, lambda step, _fraction: tell(step, ""))
+    except BuildFailed as error:
+        click.echo(f"Error: {error}", err=True)
+        return 1
     library = serial_library(text, lambda step, _fraction: tell(step, ""))
     tell("product", "")
     began = time.perf_counter()
@@ -111,7 +123,8 @@ def simulate(name: str, rows: int, cols: int, json_path: str | None) -> int:
         "requests repeated": repeated,
         "seconds": round(seconds, 1),
     }
-    output.table(f"{rows} x {cols} on the RTL of {target.title}, over its serial line", facts)
+    what = "netlist" if netlist else "RTL"
+    output.table(f"{rows} x {cols} on the {what} of {target.title}, over its serial line", facts)
     output.write_json(facts)
     return 1 if product.mismatches or product.violations else 0
 

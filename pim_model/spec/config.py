@@ -37,6 +37,9 @@ class Config:
         Macros that the PCU holds besides the running one; 2 to 64.
     completion_queue : int
         Completions held until the host takes them; 2 to 64.
+    normal_queue : int
+        Accesses of normal traffic that wait in a controller, and writes whose data it holds; a power of two, 8 to 32.
+        Twice as many reads may be under way.
     refresh : RefreshPolicy
         What the controllers refresh under normal traffic.
     dual_row_buffer : bool
@@ -50,6 +53,7 @@ class Config:
     buffer_bytes: int = 256 * 1024
     macro_queue: int = 8
     completion_queue: int = 8
+    normal_queue: int = 32
     refresh: RefreshPolicy = RefreshPolicy.ALL_BANK
     dual_row_buffer: bool = False
 
@@ -62,6 +66,8 @@ class Config:
         for field in ("macro_queue", "completion_queue"):
             if not 2 <= getattr(self, field) <= 64:
                 raise ValueError(f"{field} must be from 2 to 64, not {getattr(self, field)!r}")
+        if self.normal_queue not in (8, 16, 32):
+            raise ValueError(f"normal_queue must be 8, 16 or 32, not {self.normal_queue!r}")
         if self.dual_row_buffer:
             if not self.timing.direct:
                 raise ValueError(
@@ -110,12 +116,14 @@ _TINY = Config(
 _SMALL = Config(name="small", geometry=Geometry(channels=2, banks=4, rows=512), buffer_bytes=64 * 1024)
 # What block RAM of a Lattice LFE5U-85F holds: 208 blocks of 18 kbit, of which cells take 128 and the activation buffer,
 # which has two read ports, 32. Whole rows, since activation tables need them. Its 156 multipliers serve four banks.
+# Short queues: those of 32 accesses would be a tenth of its logic, and a serial line fills none.
 _ULX3S = Config(
     name="ulx3s",
     geometry=Geometry(channels=1, banks=4, rows=32),
     buffer_bytes=16 * 1024,
     macro_queue=2,
     completion_queue=2,
+    normal_queue=8,
 )
 
 CONFIGS: dict[str, Config] = {

@@ -29,7 +29,7 @@ MOST_BYTES = 128
 """Longest payload; with the offset of its first byte in 32 it must not reach beyond this either."""
 
 GAP_CYCLES = 1 << 18
-"""Cycles without a byte inside a request after which the device drops it: 10 ms at 25 MHz; USB adapters pause less."""
+"""Cycles without a byte inside a request after which the device drops it: 26 ms at 10 MHz; USB adapters pause less."""
 
 MOST_WAIT = (1 << 16) - 1
 """Longest wait of one request, in cycles."""

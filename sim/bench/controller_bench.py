@@ -26,9 +26,6 @@ from sim.bench.workload import fill_buffer, fill_memory, lane_results
 
 __all__ = ["ControllerBench"]
 
-CHANNEL = 1
-"""Which channel the controller is; any: it does not know."""
-
 PIM = frozenset({Op.ACTAB, Op.ACTAF, Op.MACAB, Op.AF, Op.TMOD_IN, Op.TMOD_OUT}) | REGISTER_OPS
 NORMAL = frozenset({Op.ACT, Op.RD, Op.WR, Op.PRE})
 
@@ -39,12 +36,14 @@ class ControllerBench(Harness):
     def __init__(self, dut: Any) -> None:
         super().__init__(dut)
         config = self.config
+        self.channel = config.geometry.channels - 1
+        """Which channel the controller is; any: it does not know."""
         numbers = self.numpy_rng("contents")
         self.storage, self.reference = Storage(config.geometry), Storage(config.geometry)
         fill_memory(numbers, self.storage, self.reference)
         self.buffer: npt.NDArray[np.uint8] = fill_buffer(numbers, config)
         self.device = AimResponder(
-            dut, "phy__", Channel(self.storage, CHANNEL, dual=config.dual_row_buffer), config
+            dut, "phy__", Channel(self.storage, self.channel, dual=config.dual_row_buffer), config
         )
         self.reads = Scoreboard("read data", lambda word: f"{word:#x}")
         self.results = Scoreboard("results", lambda word: f"{word:#x}")
@@ -78,7 +77,7 @@ class ControllerBench(Harness):
         assert self.config.dual_row_buffer or int(self.dut.pim_request.value) == 0, (
             "a normal request was accepted while a macro has the channel"
         )
-        address = self.config.geometry.address(request.row, CHANNEL, request.bank, request.column)
+        address = self.config.geometry.address(request.row, self.channel, request.bank, request.column)
         old = self.reference.read(address, COLUMN_BYTES)
         if not request.write:
             self.reads.expect(int.from_bytes(old, "little"))
@@ -115,12 +114,12 @@ class ControllerBench(Harness):
         if self.config.dual_row_buffer:
             self.dut.started.value = 0
         await self.edge()
-        expected = lane_results(self.config, macro, self.reference, self.buffer)[:, :, CHANNEL]
+        expected = lane_results(self.config, macro, self.reference, self.buffer)[:, :, self.channel]
         words = [expected[lane.token, lane.group] for lanes in lowering.passes() for lane in lanes]
         self.results.expect(*(int.from_bytes(word.astype("<u2").tobytes(), "little") for word in words))
         first = len(self.device.log)
         self.tiles.send(*tiles_of(lowering))
-        self.steps.send(*steps_of(lowering, self.buffer, CHANNEL))
+        self.steps.send(*steps_of(lowering, self.buffer, self.channel))
         return first, len(words)
 
     async def run_macro(self, macro: MatVec) -> None:
@@ -187,7 +186,7 @@ class ControllerBench(Harness):
         """Everything came, memory is as it should be, and (``refreshed``) the refresh deadline was kept to the end."""
         self.reads.finish(at_least=int(not writes_only))
         for row in {*self.storage.written_rows, *self.reference.written_rows}:
-            same = (self.storage.row(row)[CHANNEL] == self.reference.row(row)[CHANNEL]).all()
+            same = (self.storage.row(row)[self.channel] == self.reference.row(row)[self.channel]).all()
             assert same, f"memory differs from the reference in row {row}"
         if not refreshed:
             return

@@ -28,6 +28,19 @@ def test_age(test: str, timing: str, bench: Bench) -> None:
     bench("controller", "controller_age", test, timing=timing)
 
 
+@pytest.mark.parametrize(
+    ("module", "test"),
+    [
+        ("controller", "macros"),
+        ("controller", "abort"),
+        ("controller", "row_hits_stream"),
+        ("controller_age", "write_beside_reads"),
+    ],
+)
+def test_short_queue(module: str, test: str, bench: Bench) -> None:
+    bench("controller", module, test, name="ulx3s")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny", "tiny_refpb"])
 @pytest.mark.parametrize(

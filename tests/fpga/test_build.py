@@ -67,7 +67,9 @@ def test_a_good_build_is_made_once(tools: dict[str, Any]) -> None:
     assert steps == ["elaborate", "synthesise", "place and route", "pack"]
     assert first.bitstream.is_file()
     assert first.report.slack_ns == pytest.approx(40 - 100 / 3)
-    assert (first.directory / "top.il").read_text() == f"design {first.identity}"
+    synthesised = first.directory.with_name(f"netlist-ulx3s-{first.identity}")
+    assert (synthesised / "top.il").read_text() == f"design {first.identity}"
+    assert fpga.build.netlist(BOARD, quiet) == synthesised / "top.json"
     assert (first.directory / "top.lpf").read_text() == BOARD.constraints()
     assert json.loads((first.directory / "build.json").read_text())["digest"] == first.identity
     second = fpga.build.build(BOARD, quiet)
@@ -88,8 +90,10 @@ def test_negative_slack_makes_no_bitstream(tools: dict[str, Any]) -> None:
     assert caught.value.log.is_file()
     assert "ecppack" not in tools["ran"]
     assert not list(caught.value.log.parent.parent.rglob("top.bit"))
+    assert tools["ran"] == ["yosys", "nextpnr-ecp5"]
     tools["report"] = report()  # and the next attempt is one
     assert fpga.build.build(BOARD, quiet).bitstream.is_file()
+    assert tools["ran"].count("yosys") == 1  # what was synthesised stays
 
 
 def test_the_command_tells_of_negative_slack(
@@ -127,7 +131,7 @@ def test_the_digest_is_of_all_that_decides_the_bits(
     changed: list[tuple[Board, str]] = [
         (BOARD, "another design"),
         (replace(BOARD, config="tiny"), "design"),
-        (replace(BOARD, clock_hz=12_500_000), "design"),
+        (replace(BOARD, oscillator_hz=12_500_000), "design"),
         (replace(BOARD, pins=BOARD.pins | {"rx": ("M2", {})}), "design"),
         (replace(BOARD, speed="7"), "design"),
     ]
@@ -155,6 +159,10 @@ def test_constraints_are_those_of_the_board() -> None:
     assert 'FREQUENCY PORT "clk" 25000000 HZ;' in text
     assert text.count("IO_TYPE=LVCMOS33") == 5
     assert BOARD.baud == 1_000_000
+    assert (BOARD.clock_hz, BOARD.clock_hz % BOARD.baud) == (10_000_000, 0)
+    # Ref: FPGA-DS-02012, sysCLOCK PLL timing: phase detector from 3.125 MHz on, oscillator 400 to 800 MHz
+    assert BOARD.oscillator_hz / BOARD.pll.input >= 3.125e6
+    assert 400e6 <= BOARD.clock_hz * BOARD.pll.output <= 800e6
     assert (BOARD.device, BOARD.package, BOARD.speed) == ("85k", "CABGA381", "6")
 
 

@@ -63,6 +63,6 @@ def test_a_bitstream_with_its_report() -> None:
 def test_a_clock_too_fast_makes_none(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    fast = replace(board("ulx3s"), clock_hz=900_000_000)
+    fast = replace(board("ulx3s"), oscillator_hz=900_000_000)
     with pytest.raises(TimingNotMet, match=r"not 900\.\d\d: slack -"):
         fpga.build.build(fast, lambda _step, _line: None)

@@ -6,8 +6,8 @@ Cycles a column command, at best:
   command bus;
 * random reads: the largest of tCCD, tRRD, tFAW / 4, tRC / banks, and the three commands of each (ACT, RD, PRE);
 * row hits of both directions: tCCD, and of each pair of runs the two turns of the bus. The write queue bounds a run:
-  while one lasts, as many requests come in as go out, half of them writes, so it ends ``HIGH - LOW`` writes from its
-  start after twice as many.
+  while one lasts, as many requests come in as go out, half of them writes, so it ends ``high - low`` writes
+  (``write_run``) from its start after twice as many.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import cocotb
 
-from hdl.controller.normal import HIGH, LOW
+from hdl.controller.normal import write_run
 from pim_model.spec.micro import MicroOp as Op
 from pim_model.spec.timing_rules import Scope
 from sim.bench.controller_bench import ControllerBench
@@ -126,7 +126,8 @@ async def mixed_hits(dut: Any) -> None:
         for bank, column in places
     ]
     gap = timing.cycles("tCCD")
-    run = 2 * (HIGH - LOW)
+    high, low = write_run(bench.config.normal_queue)
+    run = 2 * (high - low)
     turns = timing.between(Op.RD, Op.WR, Scope.CHANNEL) + timing.between(Op.WR, Op.RD, Scope.CHANNEL)
     bound = gap + (turns - 2 * gap) / (2 * run)
     _judge("mixed hits", bound, await _measure(bench, requests), 0.85)

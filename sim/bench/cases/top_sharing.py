@@ -5,7 +5,7 @@ row buffers, the formulas of hdl/README.md, "Normal traffic beside MATVECs". In 
 
     T    a row of MACABs and its turn-around: tMACPRE, tRP, tRCDMAC
     c'   c + 4 T: PRE, ACT and column each wait for the next turn-around, and once for the other direction to end
-    D'   (ENTRIES + 1) c', and the refreshes that fall into that time, each with a c' more for a row that it closes
+    D'   (Q + 1) c', Q the queue, and the refreshes that fall into that time, each with a c' more for a row it closes
 
 a macro begins on all channels at most ``D + close`` after the one before it has ended, and from there takes as long as
 alone, but for tRFC, ``close`` and T at each refresh (channels may meet it a row apart); an access is accepted at most
@@ -21,7 +21,7 @@ from typing import Any
 
 import cocotb
 
-from hdl.controller.queue import AGE, ENTRIES
+from hdl.controller.queue import AGE
 from pim_model.schedule import place
 from pim_model.spec.config import Config
 from pim_model.spec.macro import MatVec
@@ -73,7 +73,7 @@ class SharedBounds:
 
     @property
     def drain(self) -> int:
-        cycles, each = (ENTRIES + 1) * self.access, self.refresh + self.access
+        cycles, each = (self.config.normal_queue + 1) * self.access, self.refresh + self.access
         return cycles + each * (1 + cycles // (self.config.timing.refresh_interval - each))
 
     @property
@@ -172,7 +172,7 @@ def _measure(bench: TopBench, macro: MatVec, share: float) -> list[Span]:
 
 def _hold_to_bounds(bench: TopBench, macro: MatVec, spans: list[Span], start: int, end: int) -> None:
     alone = _alone(bench.config, macro)
-    bounds = SharedBounds(Bounds(bench.config.timing, 0, alone), bench.config)
+    bounds = SharedBounds(Bounds(bench.config.timing, bench.config.normal_queue, 0, alone), bench.config)
     for span in spans:
         limit = alone + span.refreshes * (bounds.refresh + bounds.row)
         assert span.last - span.first <= limit, f"{span}: a macro takes at most {limit} cycles"

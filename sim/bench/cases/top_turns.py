@@ -3,7 +3,7 @@
 The formulas are those of hdl/README.md, "Whose turn it is between macros". In cycles, with
 
     c    an access that closes a row and opens another: to PRE, tRP, tRCD, for the worst pair of directions
-    D    what a controller has accepted: (ENTRIES + 1) c, and the refreshes that fall into that time
+    D    what a controller has accepted: (Q + 1) c, Q its queue, and the refreshes that fall into that time
     L    the longest macro, alone, and a refresh for each tREFI of it
     P    the macros that were pushed before an access came: the queue, two at the decoder, IN_FLIGHT that run
 
@@ -20,7 +20,7 @@ from typing import Any
 
 import cocotb
 
-from hdl.controller.queue import AGE, ENTRIES
+from hdl.controller.queue import AGE
 from hdl.pcu.collector import IN_FLIGHT
 from hdl.pcu.pcu import TURN
 from pim_model.spec.geometry import COLUMN_BYTES
@@ -45,9 +45,10 @@ READ_ROWS, WRITE_ROWS = range(12, 32), range(32, 52)
 
 @dataclass(frozen=True)
 class Bounds:
-    """Longest waits in cycles; ``alone`` is how long a macro takes with nothing beside it."""
+    """Longest waits in cycles; ``alone`` is how long a macro takes with nothing beside it, ``queue`` a controller's."""
 
     timing: Timing
+    queue: int
     places: int
     alone: int
 
@@ -73,7 +74,7 @@ class Bounds:
 
     @property
     def drain(self) -> int:
-        return self._refreshed((ENTRIES + 1) * self.access)
+        return self._refreshed((self.queue + 1) * self.access)
 
     @property
     def macro(self) -> int:
@@ -165,7 +166,9 @@ async def _both(dut: Any, stream: Callable[[TopBench, range], Iterator[Burst]]) 
     await bench.wait_irq()
     alone = await bench.read_register(Reg.COMPLETION_CYCLES)
     await complete(bench)
-    bounds = Bounds(bench.config.timing, bench.config.macro_queue + 2 + IN_FLIGHT, alone)
+    bounds = Bounds(
+        bench.config.timing, bench.config.normal_queue, bench.config.macro_queue + 2 + IN_FLIGHT, alone
+    )
     start = bench.cycle
     end = start + CYCLES * bench.rounds
     traffic = cocotb.start_soon(run_traffic(bench, stream(bench, READ_ROWS), stream(bench, WRITE_ROWS), end))
