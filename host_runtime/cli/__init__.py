@@ -21,7 +21,20 @@ __all__ = ["main", "run"]
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
-COMMANDS = ("demo", "info", "matvec", "ppl", "exec", "npu", "paper", "bench", "fpga", "regress", "serve", "prove")
+COMMANDS = (
+    "demo",
+    "info",
+    "matvec",
+    "ppl",
+    "exec",
+    "npu",
+    "paper",
+    "bench",
+    "fpga",
+    "regress",
+    "serve",
+    "prove",
+)
 SMALL_PRODUCTS = ("demo", "ppl")
 """Commands whose numpy products are attention's, a few thousand numbers each: threads of a BLAS library only wait for
 each other there (five times slower on two busy cores). The golden kernels have threads of their own."""

@@ -87,9 +87,8 @@ def regress(suite: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     return code, json.loads(place.read_text())
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_verdicts(suite: Path, jobs: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code, result = regress(suite, "--jobs", jobs, "--seed", "7")
+def test_verdicts(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, result = regress(suite, "--jobs", "2", "--seed", "7")
     assert code == 1
     assert (result["tests"], result["passed"], result["failed"], result["skipped"]) == (6, 1, 4, 1)
     assert result["flaky"] == 1
@@ -126,10 +125,10 @@ def test_verdicts(suite: Path, jobs: str, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_all_is_well(suite: Path) -> None:
-    code, result = regress(suite, "-k", "good", "--seeds", "3", "--jobs", "1")
+    code, result = regress(suite, "-k", "good", "--seeds", "2", "--jobs", "1")
     assert code == 0
-    assert result["seeds"] == [1, 2, 3]
-    assert (result["tests"], result["same_stimulus"]) == (3, [])
+    assert result["seeds"] == [1, 2]
+    assert (result["tests"], result["same_stimulus"]) == (2, [])
 
 
 def test_a_run_that_selects_nothing_is_an_error(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
