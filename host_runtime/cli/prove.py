@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import click
+from rich.markup import escape
 
 from host_runtime.cli.options import json_option
 from host_runtime.cli.output import Output
@@ -46,11 +47,11 @@ def prove(name: str | None, json_path: str | None) -> int:
     for result in results:
         for claim in result.claims:
             if claim.verdict != "proved":
-                output.print(f"{result.name}, {claim.verdict}: {claim.message} {claim.waves}")
+                output.print(escape(f"{result.name}, {claim.verdict}: {claim.message} {claim.waves}"))
         for message in result.messages:
-            output.print(f"{result.name}: {message}")
+            output.print(escape(f"{result.name}: {message}"))
         for cover in result.uncovered:
-            output.print(f"{result.name}: not reached: {cover}")
+            output.print(escape(f"{result.name}: not reached: {cover}"))
     columns = ("proof", "properties", "proved", "failed", "unknown", "covers", "covered", "seconds")
     facts = [
         (
