@@ -4,17 +4,16 @@ A harness is elaborated once, into one clock domain that is never reset: proofs 
 invariant, assumption and cover is one output of the resulting module, so none can be lost on the way to the solver.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from amaranth import ClockDomain, Elaboratable, Module, Signal, Value
 from amaranth.hdl import Assert, Assume, Fragment
-from amaranth.hdl._mem import MemoryInstance
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-__all__ = ["Claim", "Cover", "Harness", "memory_of", "signals_of"]
+__all__ = ["Claim", "Cover", "Harness", "signals_of"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class Harness(Elaboratable):
     def place(self, m: Module, name: str, part: wiring.Component, **given: Any) -> Fragment:
         """Put ``part`` into the module; inputs that are not ``given`` (``a__b`` for a member ``b`` of ``a``) are free.
 
-        Returns its fragment, for :func:`signals_of` and :func:`memory_of`.
+        Returns its fragment, for :func:`signals_of`.
         """
         left = dict(given)
         for path, member, value in part.signature.flatten(part):
@@ -143,12 +142,6 @@ class Harness(Elaboratable):
         return f"broken in cycle {len(cycles) - 1}"
 
 
-def _fragments(fragment: Fragment) -> Iterator[Fragment]:
-    yield fragment
-    for inner, *_ in fragment.subfragments:
-        yield from _fragments(inner)
-
-
 def signals_of(fragment: Fragment) -> dict[str, Signal]:
     """The signals that ``fragment`` itself drives, by their names: for invariants about what is inside."""
     found: dict[str, Signal] = {}
@@ -157,14 +150,3 @@ def signals_of(fragment: Fragment) -> dict[str, Signal]:
             for signal in statement._lhs_signals():
                 found[signal.name] = signal
     return found
-
-
-def memory_of(fragment: Fragment, address: Any, width: int) -> Signal:
-    """What lies at ``address`` of the one memory in ``fragment``, by a read port of its own."""
-    memories = [each for each in _fragments(fragment) if isinstance(each, MemoryInstance)]
-    if len(memories) != 1:
-        raise ValueError(f"fragment must have one memory, not {len(memories)}")
-    data = Signal(width, name="memory_read")
-    (memory,) = memories
-    memory.read_port(domain="comb", addr=address, data=data, en=1, transparent_for=())
-    return data
