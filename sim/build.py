@@ -57,6 +57,8 @@ _NATIVE_FLAGS = (*_COMMON, "-O3", "-Wall", "-Wextra", "-Werror=return-type")
 # -O2 runs no faster (ianus: 102 against 101 thousand cycles a second) and takes much longer to compile. No precompiled
 # header: it would save a second a file, but GCC 12 takes one made at another -O level, and then crashes.
 _DESIGN = (*_COMMON, "-O1", "-w")
+# What Verilator sets apart as slow runs once, when a simulation opens.
+_ONCE = (*_COMMON, "-O0", "-w")
 _DEFINES = ("-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE=0", "-DVM_TRACE_FST=0",
             "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0")  # fmt: skip
 
@@ -213,7 +215,7 @@ def _verilated(
     kind: str, text: str, headers: dict[str, str], sources: tuple[str, ...], progress: Progress | None
 ) -> Path:
     """The library of the Verilog ``text`` with ``sources`` of ``native/``."""
-    flags = repr((_VERILATE, _DESIGN, _NATIVE_FLAGS, _DEFINES))
+    flags = repr((_VERILATE, _DESIGN, _ONCE, _NATIVE_FLAGS, _DEFINES))
     name = digest(text, *headers.values(), *_native_sources(), _WAIVERS, flags, *_tools())
     directory = build_root() / f"{kind}-{name}"
     with once(directory) as work:
@@ -278,7 +280,7 @@ def _build(
     runtime = _runtime(log, progress)
     includes = (f"-I{objects}", *_include_flags())
     units = [
-        Unit(path, (*_DESIGN, *includes), path.with_suffix(".o"))
+        Unit(path, (*(_ONCE if "__Slow" in path.name else _DESIGN), *includes), path.with_suffix(".o"))
         for path in sorted(objects.glob("Vtop*.cpp"))
     ]
     system = tuple(flag.replace("-I", "-isystem", 1) for flag in includes)
