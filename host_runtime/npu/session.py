@@ -110,9 +110,8 @@ class Session:
         self._outputs = outputs
         pim.driver.set_refresh(machine.refresh)
         self._pim = pim
-        self._placed = PlacedModel(
-            checkpoint, pim, machine.cores, attention_in_pim=chosen is not None and chosen.attention_in_pim
-        )
+        in_pim = self.inference.compiler.schedule.attention_in_pim
+        self._placed = PlacedModel(checkpoint, pim, machine.cores, attention_in_pim=in_pim)
         self._measured = measured
         self._cycle = round(machine.memory.timing.cycle_ns * TICKS_PER_NS)
         self._recorded = recorded
