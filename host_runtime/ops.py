@@ -12,7 +12,7 @@ from host_runtime.driver import Driver
 from host_runtime.plan import stride
 from host_runtime.product import Matrix, Products
 from host_runtime.tensor import Arena, Span, activation_buffer, weight_rows
-from pim_model.mapping.layout import pack, rows_needed
+from pim_model.mapping.layout import pack, padded_columns, rows_needed
 from pim_model.numerics.activation import FUNCTIONS, TABLE_ENTRIES, table
 from pim_model.spec.config import Config
 from pim_model.spec.geometry import COLUMN_BYTES, LANES
@@ -21,6 +21,9 @@ __all__ = ["Matrix", "Pim", "pim_linear"]
 
 _ELEMENT = COLUMN_BYTES // LANES
 UPLOAD_BYTES = 32 << 20  # weights laid out at a time
+NARROW = 4
+"""A matrix so many times narrower than a DRAM row is written row by row: the rest of its DRAM rows is never read, and
+a serial line takes time for each byte."""
 
 
 class Pim:
@@ -135,7 +138,17 @@ class Pim:
 
     def _store(self, place: Span, bits: U16) -> None:
         geometry = self.config.geometry
-        tiles = rows_needed(1, bits.shape[1], geometry)
+        rows, columns = bits.shape
+        width = padded_columns(columns)
+        if NARROW * width <= geometry.elements:
+            padded = np.zeros((rows, width), dtype="<u2")
+            padded[:, :columns] = bits
+            for row in range(rows):
+                group, output = divmod(row, geometry.outputs)
+                bank = divmod(output, geometry.banks)
+                self._load(geometry.address(place.start + group, *bank), padded[row].tobytes())
+            return
+        tiles = rows_needed(1, columns, geometry)
         groups = max(1, UPLOAD_BYTES // (tiles * geometry.slab_bytes))
         step = groups * geometry.outputs
         for index, first in enumerate(range(0, len(bits), step)):

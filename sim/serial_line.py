@@ -118,15 +118,19 @@ class SerialLine:
             while answer:
                 answer = answer[os.write(self._server, answer) :]
 
+    def check(self) -> None:
+        """Raise what ended the board's thread early, if something did."""
+        if self._error is not None:
+            raise self._error
+
     def close(self) -> None:
-        """Stop; raises what ended the board's thread early, if something did."""
+        """Stop; raises as :meth:`check`."""
         os.write(self._stopped, b"x")
         self._thread.join()
         for descriptor in (self._server, self._client, self._stop, self._stopped):
             os.close(descriptor)
         self._board.close()
-        if self._error is not None:
-            raise self._error
+        self.check()
 
     def __enter__(self) -> SerialLine:
         return self

@@ -26,6 +26,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=32000,
         help="random MAC columns through the RTL device (default: 32000)",
     )
+    parser.addoption(
+        "--netlist",
+        action="store_true",
+        help="boards as they were synthesised, not as RTL, and 32 predictions on them (most of an hour)",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)  # before Hypothesis reads its own option

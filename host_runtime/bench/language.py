@@ -17,10 +17,13 @@ from host_runtime.llm.layers import Array
 from host_runtime.llm.perplexity import Perplexity
 from host_runtime.monitor import commands_since
 from host_runtime.ops import Pim, pim_linear
-from host_runtime.transport import TRANSPORTS, Progress, Transport, open_transport
+from host_runtime.transport import Transport, open_transport
 from pim_model.spec.config import Config
 
-__all__ = ["LogitComparison", "Machine", "golden_logits"]
+__all__ = ["NUMPY", "LogitComparison", "Machine", "golden_logits"]
+
+NUMPY = "numpy"
+"""Backend without PIM: the reference in numpy."""
 
 
 @dataclass(frozen=True)
@@ -28,33 +31,40 @@ class Machine:
     """A model and, unless it runs on numpy alone, the device that holds its linear layers."""
 
     model: GPT2
-    transport: Transport | None = None
     pim: Pim | None = None
     start_cycles: int = 0
     start_commands: dict[str, int] | None = None
 
     @classmethod
-    @contextmanager
-    def open(
+    def on(
         cls,
-        backend: str,
+        transport: Transport | None,
         config: Config,
-        numerics: str,
         checkpoint: Checkpoint,
         precision: str = "bf16",
-        progress: Progress | None = None,
-        device: str = "cpp",
-    ) -> Iterator[Machine]:
-        """Load the checkpoint onto a fresh device; any backend that is no transport means numpy."""
+        build: int | None = None,
+    ) -> Machine:
+        """Load the checkpoint onto a device, or onto none, which means numpy.
+
+        ``build``: digest that the device must have (:class:`~host_runtime.errors.BuildMismatch`).
+        """
         chosen = cast(Literal["fp32", "bf16"], precision)
-        if backend not in TRANSPORTS:
-            yield cls(GPT2(checkpoint, reference_linear(chosen), chosen))
-            return
+        if transport is None:
+            return cls(GPT2(checkpoint, reference_linear(chosen), chosen))
+        pim = Pim(Driver(transport, config, build=build), config)
+        model = GPT2(checkpoint, pim_linear(pim), chosen)
+        return cls(model, pim, pim.driver.cycles(), pim.driver.command_counts())
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, backend: str, config: Config, numerics: str, checkpoint: Checkpoint, precision: str = "bf16"
+    ) -> Iterator[Machine]:
+        """Load the checkpoint onto a fresh device in this process, or onto none (:data:`NUMPY`)."""
         with ExitStack() as stack:
-            transport = stack.enter_context(open_transport(backend, config, numerics, progress, device))
-            pim = Pim(Driver(transport, config), config)
-            model = GPT2(checkpoint, pim_linear(pim), chosen)
-            yield cls(model, transport, pim, pim.driver.cycles(), pim.driver.command_counts())
+            opened = None if backend == NUMPY else open_transport(backend, config, numerics)
+            transport = None if opened is None else stack.enter_context(opened)
+            yield cls.on(transport, config, checkpoint, precision)
 
     def counters(self) -> dict[str, Any]:
         """Macros, cycles, violations and commands since the weights were in place; zeros on numpy."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from host_runtime.transport import UART, XDMA
+from host_runtime.transport import PATIENCE, UART, XDMA
 from host_runtime.transport.transcript import Replayed
 
 __all__ = ["chosen_backend", "hardware_options", "replayed", "transcript_options"]
@@ -54,11 +54,19 @@ def _recorded(path: Path) -> str | None:
 
 
 def hardware_options(function: F) -> F:
-    """``--port``, ``--card`` and ``--expect-build``."""
+    """``--port``, ``--patience``, ``--card`` and ``--expect-build``."""
     port = click.option(
         "--port",
         metavar="PATH",
         help="serial port of a board, such as /dev/ttyUSB0: the products are computed there, whatever --backend says",
+    )
+    patience = click.option(
+        "--patience",
+        metavar="SECONDS",
+        type=click.FloatRange(0, min_open=True),
+        default=PATIENCE,
+        show_default=True,
+        help="with --port: seconds until a request without an answer is sent again; a simulated board takes up to 60",
     )
     card = click.option(
         "--card",
@@ -74,7 +82,7 @@ def hardware_options(function: F) -> F:
         help="digest of the bitstream that the device must hold, as `ianus fpga build` prints it, or a file with it: "
         "the JSON that this writes, or the bitstream in its directory; checked before anything else",
     )
-    return port(card(expected(function)))
+    return port(patience(card(expected(function))))
 
 
 def chosen_backend(backend: str, port: str | None, card: str | None) -> str:

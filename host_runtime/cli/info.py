@@ -38,6 +38,7 @@ def info(
     timing_name: str,
     backend: str | None,
     port: str | None,
+    patience: float,
     card: str | None,
     build: int | None,
     json_path: str | None,
@@ -56,7 +57,9 @@ def info(
     way = chosen_backend(backend or "", port, card)
     if way:
         with output.building(f"{config_name}/{timing_name}") as progress:
-            transport = open_transport(way, shape, "aligned", progress, port=port, card=card)
+            transport = open_transport(
+                way, shape, "aligned", progress, port=port, card=card, patience=patience
+            )
         with transport:
             device = identify(transport, build)
         output.write_json({"backend": way, "device": show_device(output, way, device)})

@@ -68,6 +68,7 @@ def matvec(
     backend: str,
     device: str,
     port: str | None,
+    patience: float,
     card: str | None,
     build: int | None,
     record: Path | None,
@@ -116,7 +117,7 @@ def matvec(
     operands = Operands.random(matrices * rows, cols, batch, seed, bias=bias, activation=activation)
     with output.building(f"{config_name}/{timing_name}") as progress:
         if replay is None:
-            transport = open_transport(backend, shape, numerics, progress, device, port, card)
+            transport = open_transport(backend, shape, numerics, progress, device, port, card, patience)
         else:
             transport = replayed(replay)
     with Recorded(transport, record) if record else transport as transport:

@@ -12,21 +12,20 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from host_runtime.bench.language import LogitComparison, Machine, golden_logits
+from host_runtime.bench.language import NUMPY, LogitComparison, Machine, golden_logits
+from host_runtime.cli.hardware import chosen_backend, hardware_options
 from host_runtime.cli.options import device_option, device_options, json_option, require_simulation
 from host_runtime.cli.output import Output
 from host_runtime.llm.checkpoint import Checkpoint, load_checkpoint
 from host_runtime.llm.gpt2 import Tokens
 from host_runtime.llm.perplexity import Perplexity, Progress
 from host_runtime.llm.tokenizer import encode_file, load_tokenizer
-from host_runtime.transport import TRANSPORTS
+from host_runtime.transport import TRANSPORTS, open_transport
 from pim_model.buildcache import build_root, digest
 from pim_model.spec.config import config
 
 __all__ = ["ppl"]
 
-NUMPY = "numpy"
-"""Backend without PIM: the reference in numpy."""
 COMPARED = ("compared_predictions", "compared_logits", "mismatches")
 COMMAND = "command "
 """Head of a command's name among the counts of an evaluation."""
@@ -50,6 +49,7 @@ COMMAND = "command "
     help="where linear layers run: golden model, Verilated RTL, or numpy without PIM",
 )
 @device_option
+@hardware_options
 @device_options
 @click.option(
     "--precision",
@@ -79,6 +79,10 @@ def ppl(
     tokens: int | None,
     backend: str,
     device: str,
+    port: str | None,
+    patience: float,
+    card: str | None,
+    build: int | None,
     config_name: str,
     timing_name: str,
     numerics: str,
@@ -98,7 +102,9 @@ def ppl(
     \b
     ianus ppl --model gpt2/ --text wiki.test.raw
     ianus ppl --model gpt2/ --text wiki.test.raw --tokens 4096 --backend verilator --compare model
+    ianus ppl --model gpt2/ --text wiki.test.raw --card /dev/xdma0 --expect-build 0123456789abcdef --compare model
     """
+    backend = chosen_backend(backend, port, card)
     if precision == "fp32" and backend != NUMPY:
         raise click.UsageError("--precision fp32 needs --backend numpy: PIM memory computes in BF16")
     if precision == "fp32" and compare is not None:
@@ -124,10 +130,12 @@ def ppl(
         "compare": "nothing" if compare is None else f"{compare}, {compare_first} predictions",
     }
     with ExitStack() as stack:
-        with output.building(f"{config_name}/{timing_name}") as progress:
-            machine = stack.enter_context(
-                Machine.open(backend, shape, numerics, checkpoint, precision, progress, device)
-            )
+        transport = None
+        if backend != NUMPY:
+            with output.building(f"{config_name}/{timing_name}") as progress:
+                opened = open_transport(backend, shape, numerics, progress, device, port, card, patience)
+            transport = stack.enter_context(opened)
+        machine = Machine.on(transport, shape, checkpoint, precision, build)
         run = Perplexity(machine.model, ids, limit=tokens, batch=batch, settings=settings)
         run.state = state or build_root() / "ppl" / f"{digest(repr(sorted(run.identity().items())))}.json"
         stack.enter_context(run.locked())

@@ -8,7 +8,7 @@ from pathlib import Path
 from host_runtime.transport.base import Transport
 from pim_model.spec.config import Config
 
-__all__ = ["DEVICES", "TRANSPORTS", "UART", "XDMA", "Progress", "Transport", "open_transport"]
+__all__ = ["DEVICES", "PATIENCE", "TRANSPORTS", "UART", "XDMA", "Progress", "Transport", "open_transport"]
 
 TRANSPORTS = ("model", "verilator")
 """Names that :func:`open_transport` knows: devices in this process."""
@@ -22,6 +22,9 @@ XDMA = "xdma"
 DEVICES = ("cpp", "rtl")
 """What stands behind the controllers' PHY in a simulation: the C++ model of AiM, or the synthesisable device."""
 
+PATIENCE = 0.5
+"""Seconds that a board's serial line may take for an answer; a simulated one takes longer."""
+
 Progress = Callable[[str, float | None], None]
 """``progress(step, fraction)``: what a long start is doing, and how much of it is done (None if unknown)."""
 
@@ -34,14 +37,15 @@ def open_transport(
     device: str = "cpp",
     port: str | None = None,
     card: str | None = None,
+    patience: float = PATIENCE,
 ) -> Transport:
     """Open a way to a fresh device of shape ``config`` whose processing units compute as ``numerics`` says.
 
     ``ValueError`` for an unknown name. ``verilator`` needs the extra ``sim`` and a C++ compiler, and builds its library
     the first time it meets ``config``. ``device`` is for it alone, one of :data:`DEVICES`. ``uart`` is a board at the
-    serial ``port``, ``xdma`` the ``card`` whose device files begin so (``/dev/xdma0``), or a simulated one whose socket
-    that is; they are opened whatever was done to them before, and the driver tells whether they have the shape
-    ``config``.
+    serial ``port``, where a request without an answer is sent again after ``patience`` seconds; ``xdma`` the ``card``
+    whose device files begin so (``/dev/xdma0``), or a simulated one whose socket that is. They are opened whatever was
+    done to them before, and the driver tells whether they have the shape ``config``.
     """
     if name == "model":
         from host_runtime.transport.model import ModelTransport
@@ -56,7 +60,7 @@ def open_transport(
 
         if port is None:
             raise ValueError("port must be a serial port for a board")
-        return UartTransport(port)
+        return UartTransport(port, timeout=patience)
     if name == XDMA:
         from host_runtime.transport.card_socket import CardSocket
         from host_runtime.transport.xdma import XdmaTransport

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from host_runtime.cli import run
+from host_runtime.llm.embedded import MODEL, evaluation_text
 from host_runtime.transport.model import ModelTransport
 from pim_model.spec.config import config
 from pim_model.spec.registers import Reg
@@ -53,6 +54,43 @@ def test_a_product_and_its_device(card: str, capsys: pytest.CaptureFixture[str])
     assert found["device"]["presets"] == ["tiny"]
     assert (found["device"]["channels"], found["device"]["timing"]) == (2, "ianus_ck")
     assert DIGEST in captured.err
+
+
+def test_perplexity_on_a_card(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "text"
+    text.write_text(evaluation_text(0, 20))
+    asked = [
+        "ppl",
+        "--model",
+        str(MODEL),
+        "--text",
+        str(text),
+        "--tokens",
+        "20",
+        "--config",
+        "small",
+        "--json",
+        "-",
+    ]
+    assert run([*asked, "--no-resume"]) == 0
+    golden = json.loads(capsys.readouterr().out)
+    with CardServer(Card(GoldenDesign(Built(config("small"))), look=0), tmp_path / "card") as server:
+        on_card = [
+            *asked,
+            "--card",
+            str(server.path),
+            "--state",
+            str(tmp_path / "state"),
+            "--compare",
+            "model",
+        ]
+        assert run([*on_card, "--expect-build", DIGEST[::-1]]) == 1
+        assert f"has build {DIGEST}" in capsys.readouterr().err
+        assert run([*on_card, "--expect-build", DIGEST]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["backend"], found["mismatches"]) == ("xdma", 0)
+    for name in ("perplexity", "macros", "commands"):
+        assert found[name] == golden[name]
 
 
 @pytest.mark.parametrize("command", [matvec, lambda card, *more: run(["info", "--card", card, *more])])
