@@ -1,6 +1,7 @@
 // What the netlist of a board is made of beside LUTs and flip-flops, as it behaves in simulation. Written for the modes
 // that fpga/netlist.py lets pass; it refuses the others.
-// Ref: ECP5 and ECP5-5G Memory Usage Guide (FPGA-TN-02204); sysDSP Usage Guide (FPGA-TN-02205)
+// Ref: ECP5 and ECP5-5G Memory Usage Guide (FPGA-TN-02204); sysDSP Usage Guide (FPGA-TN-02205);
+// sysCLOCK PLL/DLL Design and Usage Guide (FPGA-TN-02200)
 
 // 16 x 4 bits of distributed memory: written at the clock, read at any time.
 module ram16x4 (input clk, input we, input [3:0] wad, input [3:0] di, input [3:0] rad, output [3:0] dout);
@@ -41,4 +42,11 @@ module carry2 #(parameter [15:0] INIT0 = 0, parameter [15:0] INIT1 = 0)
   wire middle = p0 ? cin : g0;
   assign s = {p1 ^ middle, p0 ^ cin};
   assign cout = p1 ? middle : g1;
+endmodule
+
+// A clock that stands while it is not enabled; the enable takes effect while the clock is low.
+module clock_gate (input clki, input ce, output clko);
+  reg enabled = 0;
+  always @(negedge clki) enabled <= ce;
+  assign clko = clki & enabled;
 endmodule

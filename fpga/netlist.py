@@ -81,15 +81,13 @@ class _Cell:
 def netlist_verilog(path: Path) -> str:
     """Module ``top`` of the netlist that Yosys wrote as JSON, and the models that it needs.
 
-    Its ports are those of the design, and ``locked``. The PLL passes its input on: a cycle of ``clk`` is one of the
+    Its ports are those of the design. The PLL passes its input on and is locked: a cycle of ``clk`` is one of the
     design. ``ValueError`` names a cell, or a mode of one, that there is no model of.
     """
     module = json.loads(path.read_text(encoding="utf-8"))["modules"]["top"]
     cells = [_Cell(number, *cell) for number, cell in enumerate(module["cells"].items())]
     ports = {name: (port["direction"], port["bits"][0]) for name, port in module["ports"].items()}
     names = [f"{direction} {name}" for name, (direction, _) in ports.items()]
-    if "locked" not in ports:
-        names.append("input locked")
     lines = [*(f"/* verilator lint_off {rule} */" for rule in _LINT)]
     lines += [_MODELS.read_text(encoding="utf-8"), f"module top ({', '.join(names)});"]
     nets = {
@@ -210,7 +208,11 @@ def _multiplier(cell: _Cell) -> Iterator[str]:
 
 def _pll(cell: _Cell) -> Iterator[str]:
     yield f"assign {cell.pins('CLKOP')} = {cell.pins('CLKI')};"
-    yield f"assign {cell.pins('LOCK')} = locked;"
+    yield f"assign {cell.pins('LOCK')} = 1'b1;"
+
+
+def _gate(cell: _Cell) -> Iterator[str]:
+    yield f"clock_gate {cell.instance} ({cell.pins('CLKI')}, {cell.pins('CE')}, {cell.pins('CLKO')});"
 
 
 _WRITERS: dict[str, Callable[[_Cell], Iterator[str]]] = {
@@ -222,4 +224,5 @@ _WRITERS: dict[str, Callable[[_Cell], Iterator[str]]] = {
     "DP16KD": _block,
     "MULT18X18D": _multiplier,
     "EHXPLLL": _pll,
+    "DCCA": _gate,
 }

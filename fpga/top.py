@@ -1,16 +1,20 @@
 """The prototype behind a serial line, on a clock that a PLL of the ECP5 makes from the board's oscillator."""
 
-from amaranth import Const, Instance, Module, Signal
+from amaranth import ClockDomain, ClockSignal, Const, Instance, Module, Signal
 from amaranth.lib import wiring
+from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 from hdl.serial_prototype import SerialPrototype
 
 __all__ = ["BoardTop"]
 
+_START_CYCLES = 15
+"""Cycles that the PLL says it is locked before its clock goes to the design."""
+
 
 class BoardTop(wiring.Component):
-    """The pins of a board.
+    """The pins of a board, and its clock, which stands until the PLL has locked: the design has no reset.
 
     Parameters
     ----------
@@ -67,9 +71,21 @@ class BoardTop(wiring.Component):
             o_CLKOP=clock,
             o_LOCK=locked,
         )
+        m.domains.start = ClockDomain(reset_less=True)
+        left, run, steady = Signal(range(_START_CYCLES + 1), init=_START_CYCLES), Signal(), Signal()
+        m.submodules.locked = FFSynchronizer(locked, steady, o_domain="start")
+        with m.If(~steady):
+            m.d.start += left.eq(_START_CYCLES)
+        with m.Elif(left != 0):
+            m.d.start += left.eq(left - 1)
+        m.d.start += run.eq(steady & (left == 0))
+        # Ref: ECP5 and ECP5-5G sysCLOCK PLL/DLL Design and Usage Guide (FPGA-TN-02200), Dynamic Clock Control: the
+        # enable takes effect between two edges.
+        gated = Signal()
+        m.submodules.gate = Instance("DCCA", i_CLKI=clock, i_CE=run, o_CLKO=gated)
         m.d.comb += [
-            prototype.clk.eq(clock),
-            prototype.locked.eq(locked),
+            ClockSignal("start").eq(clock),
+            prototype.clk.eq(gated),
             prototype.rx.eq(self.rx),
             self.tx.eq(prototype.tx),
             self.irq.eq(prototype.irq),

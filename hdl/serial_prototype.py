@@ -1,8 +1,7 @@
-"""The prototype with its memory, a serial line for a host, clock and reset: all of a small board but its pins."""
+"""The prototype with its memory and a serial line for a host: all of a small board but its pins and its clock."""
 
-from amaranth import ClockDomain, ClockSignal, Module, ResetSignal, Signal
+from amaranth import ClockDomain, ClockSignal, Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out, connect
 
 from pim_model.spec.config import Config
@@ -13,12 +12,12 @@ from .standalone import Standalone
 
 __all__ = ["SerialPrototype"]
 
-_RESET_CYCLES = 15
-"""Cycles of a steady clock before anything runs: block RAM and clock tree have come up."""
-
 
 class SerialPrototype(wiring.Component):
-    """:class:`~hdl.standalone.Standalone` behind a :class:`~hdl.host.serial_link.SerialLink`.
+    """:class:`~hdl.standalone.Standalone` behind a :class:`~hdl.host.serial_link.SerialLink`, without a reset.
+
+    What configuration puts into the flip-flops is where it starts. A reset would reach 9 of 10 of them, each by wires
+    that the router of an FPGA has not too many of; so the clock must stand until it is steady.
 
     Parameters
     ----------
@@ -30,8 +29,8 @@ class SerialPrototype(wiring.Component):
 
     Members
     -------
-    clk : In(1), locked : In(1)
-        While the clock is not locked everything is held in reset.
+    clk : In(1)
+        Steady, from its first edge on.
     rx : In(1), tx : Out(1)
         8N1, ``divisor`` cycles a bit.
     irq : Out(1)
@@ -44,28 +43,12 @@ class SerialPrototype(wiring.Component):
     ):
         self._standalone = Standalone(config, build, checked=checked)
         self._link = SerialLink(config.window_bits, divisor, gap)
-        super().__init__(
-            {"clk": In(1), "locked": In(1), "rx": In(1), "tx": Out(1), "irq": Out(1), "alive": Out(1)}
-        )
+        super().__init__({"clk": In(1), "rx": In(1), "tx": Out(1), "irq": Out(1), "alive": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
-        # Both on the one clock: `start` runs from configuration on, `sync` is everything else.
-        m.domains.start = ClockDomain(reset_less=True)
-        m.domains.sync = ClockDomain()
-        left, reset = Signal(range(_RESET_CYCLES + 1), init=_RESET_CYCLES), Signal(init=1)
-        locked = Signal()
-        m.submodules.locked = FFSynchronizer(self.locked, locked, o_domain="start")
-        m.d.start += reset.eq(left != 0)
-        with m.If(~locked):
-            m.d.start += left.eq(_RESET_CYCLES)
-        with m.Elif(left != 0):
-            m.d.start += left.eq(left - 1)
-        m.d.comb += [
-            ClockSignal("start").eq(self.clk),
-            ClockSignal("sync").eq(self.clk),
-            ResetSignal("sync").eq(reset),
-        ]
+        m.domains.sync = ClockDomain(reset_less=True)
+        m.d.comb += ClockSignal("sync").eq(self.clk)
 
         m.submodules.standalone = standalone = self._standalone
         m.submodules.link = link = self._link

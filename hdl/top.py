@@ -208,11 +208,12 @@ def _with_registered_reset(design: Module) -> Module:
     """``design`` in a domain of its own, with the outer reset one cycle later.
 
     The reset reaches every flip-flop. From a register it need not arrive within the cycle from a pin, and a simulator
-    need not evaluate all next-state logic again whenever an input changes.
+    need not evaluate all next-state logic again whenever an input changes. Where there is no outer reset nothing is
+    left of it: the register starts as 0 and stays so.
     """
     m = Module()
     m.domains.core = core = ClockDomain()
-    reset = Signal(init=1, reset_less=True)
+    reset = Signal(reset_less=True)
     m.d.sync += reset.eq(ResetSignal("sync", allow_reset_less=True))
     m.d.comb += [core.clk.eq(ClockSignal("sync")), core.rst.eq(reset)]
     m.submodules.core = DomainRenamer("core")(design)

@@ -80,8 +80,9 @@ class Checker:
         if micro.op is Op.NOP:
             return []
         self._check_time(cycle, slot)
+        bus = [Violation.COMMAND_BUS] if self._bus_conflict(cycle, slot, micro.op) else []
         if where is None:
-            return [Violation.OPERAND]
+            return [*bus, Violation.OPERAND]
         # With dual row buffers a rule may have two trackers, and name itself twice.
         found = sorted({t.index for t in self._after[micro.op] if cycle < t.last(where) + t.cycles})
         found += self._state.probe(micro, where)
@@ -90,21 +91,24 @@ class Checker:
             found.append(Violation.FAW)
         if self.refresh and cycle > self._window.deadline:
             found.append(Violation.REFRESH_LATE)
-        if self._bus_conflict(cycle, slot, micro.op):
-            found.append(Violation.COMMAND_BUS)
-        return found
+        return found + bus
 
     def issue(self, cycle: int, slot: int, micro: Micro) -> list[Finding]:
-        """Take the command and return what it breaks. A command with a bad operand changes nothing."""
+        """Take the command and return what it breaks.
+
+        A command with a bad operand has its place on the bus, and changes nothing else.
+        """
         where = self._touch(micro)
         found = self._judge(cycle, slot, micro, where)
         if found and self.strict:
             raise ProtocolError(cycle, micro, found)
-        if micro.op is Op.NOP or where is None:
+        if micro.op is Op.NOP:
             return found
         if cycle > self._cycle:
             self._first = micro.op
         self._cycle, self._slot = cycle, slot
+        if where is None:
+            return found
         for tracker in self._before[micro.op]:
             tracker.note(where, cycle)
         self._state.take(micro, where)

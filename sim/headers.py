@@ -111,7 +111,7 @@ def device_ports_header() -> str:
 
 def serial_ports_header() -> str:
     """``ports.h`` of a board behind a serial line."""
-    names = ("clk", "locked", "rx", "tx")
+    names = ("clk", "rx", "tx")
     return "\n".join(
         (
             "// Generated from the port names of the prototype behind a serial line.",

@@ -10,6 +10,7 @@ from pim_model.spec.config import CONFIGS, config
 from pim_model.spec.timing import TIMINGS
 from sim.bench.designs import UNITS, Design
 from sim.bench.runner import CosimError, run
+from sim.bench.stimulus import parse
 from sim.toolchain import BuildError
 
 
@@ -23,13 +24,22 @@ from sim.toolchain import BuildError
 @click.option(
     "--rounds", type=click.IntRange(1), default=1, show_default=True, help="length of the random tests"
 )
+@click.option(
+    "--keep", default="", metavar="ITEMS", help="of the random stimulus, such as 'macros:0,3'  [default: all]"
+)
 @click.option("--waves", is_flag=True, help="record build/waves/<case>.vcd")
 def main(
-    unit: str, module: str, test: str, name: str, timing: str, seed: int, rounds: int, waves: bool
+    unit: str, module: str, test: str, name: str, timing: str, seed: int, rounds: int, keep: str, waves: bool
 ) -> None:
     """Run TEST of sim.bench.cases.MODULE on UNIT."""
     try:
-        result = run(Design(unit, config(name, timing)), module, test, seed=seed, rounds=rounds, waves=waves)
+        parse(keep)
+    except ValueError as error:
+        raise click.UsageError(f"--keep {error}") from error
+    try:
+        result = run(
+            Design(unit, config(name, timing)), module, test, seed=seed, rounds=rounds, keep=keep, waves=waves
+        )
     except (BuildError, CosimError) as error:
         click.echo(error, err=True)
         sys.exit(1)

@@ -102,6 +102,10 @@ class ControllerBench(Harness):
             "mask": rng.choice((0xFFFFFFFF, 0xFFFFFFFF, 0, 1 << rng.randrange(32), rng.getrandbits(32))),
         }
 
+    def random_request_and_quiet(self, rng: random.Random) -> tuple[dict[str, int], int]:
+        """A request, and cycles without any after it, mostly none."""
+        return self.random_request(rng), rng.randrange(1, 400) if rng.random() < 0.02 else 0
+
     # ------------------------------------------------------------------------------------------------------- macros
 
     async def start_macro(self, macro: MatVec) -> tuple[int, int]:

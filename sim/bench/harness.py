@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
 
 import cocotb
 import numpy as np
@@ -14,6 +15,7 @@ from cocotb.triggers import RisingEdge, Timer, with_timeout
 from cocotb.utils import get_sim_time
 
 from pim_model.spec.config import Config, config
+from sim.bench.stimulus import KEEP, TOLD, parse
 
 __all__ = ["PERIOD_PS", "Harness", "pauses"]
 
@@ -21,6 +23,7 @@ PERIOD_PS = 1000
 """One controller cycle of the simulated clock. Its length means nothing; timing counts cycles."""
 
 _RESET_CYCLES = 3
+T = TypeVar("T")
 
 
 class Harness:
@@ -36,6 +39,8 @@ class Harness:
         self.rounds = int(os.environ["IANUS_BENCH_ROUNDS"])
         self._start = 0
         self._edge = RisingEdge(dut.clk)
+        self._kept = parse(os.environ.get(KEEP, ""))
+        self._told: TextIO | None = None
 
     def rng(self, name: str) -> random.Random:
         """A generator of one component's own, which no other component's draws can disturb."""
@@ -44,6 +49,29 @@ class Harness:
     def numpy_rng(self, name: str) -> np.random.Generator:
         """As :meth:`rng`, for arrays."""
         return np.random.default_rng(self.rng(name).getrandbits(64))
+
+    @property
+    def whole(self) -> bool:
+        """Whether no item is left out: only then there must have been enough of everything."""
+        return not self._kept
+
+    def items(self, name: str, count: int, make: Callable[[random.Random], T]) -> Iterator[T]:
+        """Random items of a stream, each from a generator of its own; a repeat may leave some out."""
+        for number in range(count):
+            if self.keeps(name, number):
+                item = make(self.rng(f"{name} {number}"))
+                self.tell(name, number, item)
+                yield item
+
+    def keeps(self, name: str, number: int) -> bool:
+        """Whether this run has that item of a stream, a name without a space."""
+        return not self._kept or number in self._kept.get(name, ())
+
+    def tell(self, name: str, number: int, item: object) -> None:
+        """Write into ``stimulus.txt`` that the run has it."""
+        if self._told is None:
+            self._told = Path(TOLD).open("w", encoding="utf-8", buffering=1)  # noqa: SIM115 - as long as the run
+        self._told.write(f"{name} {number}: {item}\n")
 
     async def start(self) -> None:
         """Start the clock and reset the design; returns at the edge before cycle 0."""

@@ -1,26 +1,38 @@
 """Runs cocotb tests on a design under Verilator, each in a process of its own.
 
-A run has a directory of its own in ``build/cosim/`` for its log and results, which stays when the run fails; its waves
-are then in ``build/waves/``.
+A run has a directory of its own in ``build/cosim/`` for its log and results, which stays when the run fails. Then its
+stimulus is shrunk, and waves of the end of what is left, and the list of it, are in ``build/waves/``.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
+import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pim_model.buildcache import build_root
 from sim.bench.designs import Design
+from sim.bench.harness import PERIOD_PS
+from sim.bench.shrink import shrink
+from sim.bench.stimulus import KEEP, TOLD, Item, spell, told
 from sim.bench.verilate import PortsOnlyVerilator, build
+from sim.bench.waves import keep_last
 
 __all__ = ["CosimError", "Result", "run"]
 
 _SHOWN = 60  # last lines of a log that an error quotes
+TRIES = 60
+"""Runs that shrinking a failure's stimulus may take."""
+SHRINKING = 200.0
+"""And seconds."""
+RECORDED = 2000
+"""Cycles at the end of a run of which a failure leaves waves."""
 
 
 class CosimError(Exception):
@@ -44,6 +56,7 @@ def run(
     *,
     seed: int,
     rounds: int = 1,
+    keep: str = "",
     waves: bool = False,
     trace_failure: bool = True,
     settings: Mapping[str, str] | None = None,
@@ -60,14 +73,17 @@ def run(
         Every random choice of the run follows from it and the test's name.
     rounds : int
         Multiplies the length of the random tests.
+    keep : str
+        The items of the random stimulus to keep, as :func:`sim.bench.stimulus.spell` writes them; all if empty.
     waves : bool
-        Record ``build/waves/<case>.vcd``.
+        Record ``build/waves/<case>.vcd``, all of it.
     trace_failure : bool
-        Repeat a test that fails without waves, with them.
+        What fails without waves: look for the fewest items of its stimulus that fail alike, and repeat it with these,
+        for waves of its last cycles and a list of the items.
     settings : mapping
         More of the environment for the test.
     """
-    case = _Case(design, module, test, seed, rounds, settings or {})
+    case = _Case(design, module, test, seed, rounds, keep, settings or {})
     results, directory = case.simulate(waves)
     log = directory / "run.log"
     if [result.name for result in results] != [test]:
@@ -76,12 +92,12 @@ def run(
     if result.passed:
         shutil.rmtree(directory)
         return result
-    if not waves and trace_failure:
-        _, again = case.simulate(True)
-        shutil.rmtree(again)
-    recorded = f"waves: {case.waves}\n" if waves or trace_failure else ""
-    where = f"{recorded}log: {log}\nreproduce: {case.command}"
-    raise CosimError(f"{case}: {result.message}\n{where}\n{_tail(log)}")
+    lines = [f"log: {log}", f"reproduce: {case.command}"]
+    if waves:
+        lines.insert(0, f"waves: {case.waves}")
+    elif trace_failure:
+        lines = case.trace(result, directory) + lines
+    raise CosimError("\n".join((f"{case}: {result.message}", *lines, _tail(log))))
 
 
 @dataclass(frozen=True)
@@ -93,6 +109,7 @@ class _Case:
     test: str
     seed: int
     rounds: int
+    keep: str
     settings: Mapping[str, str]
 
     def __str__(self) -> str:
@@ -105,12 +122,43 @@ class _Case:
         return (
             f"python -m sim.bench {self.design.unit} {self.module} {self.test} --config {config.name} "
             f"--timing {config.timing_name} --seed {self.seed} --rounds {self.rounds}"
+            + (f" --keep '{self.keep}'" if self.keep else "")
         )
 
     @property
     def waves(self) -> Path:
         """Where the waves go."""
         return build_root() / "waves" / f"{self}.vcd"
+
+    def trace(self, failure: Result, directory: Path) -> list[str]:
+        """Shrink the failure's stimulus and record what is left; what there is to see, a line each."""
+        items = told(directory / TOLD)
+        least = replace(self, keep=spell(self._shrunk(failure, items)))
+        results, again = least.simulate(True)
+        lines = []
+        if not results[0].passed and self.waves.is_file():
+            keep_last(self.waves, RECORDED * PERIOD_PS)
+            lines.append(f"waves: {self.waves} (the last {RECORDED} cycles)")
+        if (again / TOLD).is_file():
+            stimulus = self.waves.with_suffix(".stimulus.txt")
+            shutil.move(again / TOLD, stimulus)
+            count = len(told(stimulus))
+            lines.append(f"stimulus: {stimulus} ({count} of {len(items)} items fail alike)")
+            lines.append(f"reproduce the least: {least.command}")
+        shutil.rmtree(again)
+        return lines
+
+    def _shrunk(self, failure: Result, items: list[Item]) -> list[Item]:
+        end = time.monotonic() + SHRINKING
+
+        def fails(some: Sequence[Item]) -> bool:
+            if time.monotonic() > end:
+                return False
+            results, directory = replace(self, keep=spell(some)).simulate(False)
+            shutil.rmtree(directory)
+            return not results[0].passed and _kind(results[0]) == _kind(failure)
+
+        return shrink(items, fails, TRIES)
 
     def simulate(self, waves: bool) -> tuple[list[Result], Path]:
         """One process of the simulator; results and directory of the run."""
@@ -137,6 +185,7 @@ class _Case:
                     "IANUS_BENCH_TIMING": self.design.config.timing_name,
                     "IANUS_BENCH_ROUNDS": str(self.rounds),
                     "IANUS_BENCH_INPUTS": " ".join(self.design.inputs()),
+                    KEEP: self.keep,
                     **self.settings,
                 },
             )
@@ -159,6 +208,11 @@ def _results(xml: Path, log: Path) -> list[Result]:
     if not results:
         raise CosimError(f"no test ran; log: {log}\n{_tail(log)}")
     return results
+
+
+def _kind(result: Result) -> str:
+    """How a message begins, its numbers aside: failures that begin alike are taken for the same."""
+    return re.sub(r"0x[0-9a-f]+|\d+", "#", result.message)[:40]
 
 
 def _tail(log: Path) -> str:

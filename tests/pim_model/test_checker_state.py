@@ -259,9 +259,20 @@ def test_command_bus() -> None:
 def test_operand_outside_the_device(micro: Micro) -> None:
     checker = Checker(config("ianus"))
     assert checker.issue(5, 0, micro) == [Violation.OPERAND]
-    assert checker.issue(5, 0, AB) == [], "a command that does not exist changed something"
+    assert checker.probe(5, 0, AB) == [Violation.COMMAND_BUS], "it took its place on the bus"
+    assert checker.issue(6, 0, AB) == [], "a command that does not exist changed something"
     with pytest.raises(ProtocolError, match="OPERAND"):
         checker.earliest(micro)
+
+
+@pytest.mark.parametrize("timing_name", ["ianus_ck", "aim_simulator"])
+def test_bus_of_a_command_outside_the_device(timing_name: str) -> None:
+    """With one CK a cycle nothing fits beside it, otherwise a register command does; in slot 1 it has no place."""
+    checker = Checker(config("ianus", timing_name), refresh=False)
+    assert checker.issue(FAR, 0, Micro(Op.PREP)) == [Violation.OPERAND]
+    beside = checker.probe(FAR, 1, Micro(Op.WRGB))
+    assert (Violation.COMMAND_BUS in beside) is (checker.config.timing.ck_per_cycle == 1)
+    assert checker.issue(2 * FAR, 1, Micro(Op.PREP)) == [Violation.COMMAND_BUS, Violation.OPERAND]
 
 
 def test_probe_changes_nothing_and_strict_raises() -> None:

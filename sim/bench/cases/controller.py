@@ -8,6 +8,7 @@ from typing import Any
 
 import cocotb
 
+from pim_model.spec.macro import MatVec
 from pim_model.spec.micro import MicroOp as Op
 from pim_model.spec.timing import POSTPONED
 from sim.bench.controller_bench import ControllerBench
@@ -23,17 +24,20 @@ async def normal_traffic(dut: Any) -> None:
     """Reads and masked writes against a reference memory; hits, conflicts, refresh, back-pressure."""
     bench = ControllerBench(dut)
     await bench.begin()
-    rng = bench.rng("requests")
-    count = REQUESTS * bench.rounds
-    for _ in range(count):
-        bench.requests.send(bench.random_request(rng))
-        if rng.random() < 0.02:  # quiet times, for a refresh with nothing to do
+    count = 0
+    for request, quiet in bench.items("requests", REQUESTS * bench.rounds, bench.random_request_and_quiet):
+        bench.requests.send(request)
+        count += 1
+        if quiet:  # for a refresh with nothing to do
             await bench.requests.drained()
-            await bench.idle(rng.randrange(1, 400))
+            await bench.idle(quiet)
     await bench.within(400 * count + 10_000, cocotb.start_soon(bench.settled()))
     assert bench.request_monitor.count == count
     counts = bench.device.counts
     assert counts[Op.WR] == bench.writes
+    if not bench.whole:
+        bench.finish(writes_only=True)
+        return
     forwarded = count - bench.writes - counts[Op.RD]
     assert 0 < forwarded < count // 20, f"{forwarded} reads found their data in a queued write"
     assert counts[Op.REFAB] > 0, f"too short to see refresh: {bench.cycle} cycles"
@@ -63,16 +67,23 @@ async def macros(dut: Any) -> None:
     """Random MATVEC streams amid normal traffic: results, command order, no normal command inside a macro."""
     bench = ControllerBench(dut)
     await bench.begin()
-    rng = bench.rng("macros")
-    requests = bench.rng("requests")
-    for tag in range(MACROS * bench.rounds):
-        bench.requests.send(*(bench.random_request(requests) for _ in range(rng.randrange(0, 40))))
-        await bench.idle(rng.randrange(0, 200))
-        macro = random_macro(rng, bench.config, tag)
+
+    def turn(rng: random.Random) -> tuple[int, int, MatVec]:
+        """Requests before a macro, cycles of waiting, the macro."""
+        return (
+            rng.randrange(0, 40),
+            rng.randrange(0, 200),
+            random_macro(rng, bench.config, rng.getrandbits(16)),
+        )
+
+    for number, (before, wait, macro) in enumerate(bench.items("macros", MACROS * bench.rounds, turn)):
+        for request in bench.items(f"requests{number}", before, bench.random_request):
+            bench.requests.send(request)
+        await bench.idle(wait)
         await bench.within(60_000, cocotb.start_soon(bench.run_macro(macro)))
-    bench.requests.send({**bench.random_request(requests), "write": 0})
+    bench.requests.send({**bench.random_request(bench.rng("last")), "write": 0})
     await bench.within(100_000, cocotb.start_soon(bench.settled()))
-    bench.results.finish(at_least=MACROS)
+    bench.results.finish(at_least=MACROS if bench.whole else 0)
     bench.finish()
 
 

@@ -42,6 +42,20 @@ async def fails(dut: Any) -> None:
 
 
 @cocotb.test()
+async def fails_on_a_few(dut: Any) -> None:
+    """Fails once three of its 300 numbers are above 900, and in another way if none is."""
+    bench = Harness(dut)
+    await bench.start()
+    large = 0
+    for number in bench.items("numbers", 300, lambda rng: rng.randrange(1000)):
+        dut.row0.value = number
+        await bench.idle(20)
+        large += number > 900
+        assert large < 3, f"{large} numbers are large at cycle {bench.cycle}"
+    assert large, "none is large"
+
+
+@cocotb.test()
 async def time_counts(dut: Any) -> None:
     """Cycle 0 is the first one out of reset; waiting costs what it says."""
     bench = Harness(dut)

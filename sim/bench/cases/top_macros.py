@@ -65,11 +65,10 @@ async def macros(dut: Any) -> None:
     await _fill(bench)
     await bench.write_register(Reg.IRQ_ENABLE, Irq.COMPLETION)
     traffic = cocotb.start_soon(_traffic(bench))
-    left = MACROS * bench.rounds
-    while left or bench.due:
-        while left and (not bench.due or rng.random() < 0.6) and await bench.read_register(Reg.MACRO_SPACE):
-            await bench.push(_macro(bench, rng))
-            left -= 1
+    macros = list(bench.items("macros", MACROS * bench.rounds, lambda own: _macro(bench, own)))
+    while macros or bench.due:
+        while macros and (not bench.due or rng.random() < 0.6) and await bench.read_register(Reg.MACRO_SPACE):
+            await bench.push(macros.pop(0))
         await bench.complete(rng)
         if not bench.due:
             assert int(dut.irq.value) == 0, "the interrupt stays after the last completion was popped"
