@@ -1,6 +1,6 @@
 """A host bus from one clock to another."""
 
-from amaranth import Cat, Module
+from amaranth import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.fifo import AsyncFIFO
 from amaranth.lib.wiring import In, Out
@@ -41,6 +41,10 @@ class BusCrossing(wiring.Component):
         m = Module()
         outer, inner = self._domains
         names = list(self.inner.signature.members)
+        # Nothing is taken in the cycles of a reset, which would drop it.
+        alive = {domain: Signal(name=f"{domain}_alive") for domain in self._domains}
+        for domain, signal in alive.items():
+            m.d[domain] += signal.eq(1)
         for channel in ("aw", "w", "b", "ar", "r"):
             back = channel in ("b", "r")
             source, sink = (self.inner, self.outer) if back else (self.outer, self.inner)
@@ -53,8 +57,8 @@ class BusCrossing(wiring.Component):
             )
             m.d.comb += [
                 fifo.w_data.eq(payload),
-                fifo.w_en.eq(getattr(source, handshake[0])),
-                getattr(source, handshake[1]).eq(fifo.w_rdy),
+                fifo.w_en.eq(getattr(source, handshake[0]) & alive[written]),
+                getattr(source, handshake[1]).eq(fifo.w_rdy & alive[written]),
                 Cat(getattr(sink, name) for name in fields).eq(fifo.r_data),
                 getattr(sink, handshake[0]).eq(fifo.r_rdy),
                 fifo.r_en.eq(getattr(sink, handshake[1])),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from amaranth import ClockDomain, Module, Signal
+from amaranth import ClockDomain, Module, ResetSignal, Signal
 from amaranth.sim import Simulator
 
 from hdl.card_prototype import CardPrototype
@@ -92,6 +92,54 @@ def test_a_full_queue_takes_no_more() -> None:
 
     _simulate(dut, [send], 20e-9)
     assert taken == DEPTH
+
+
+@pytest.mark.parametrize("later", ["host", "sync"])
+def test_what_comes_at_the_end_of_a_reset_is_not_lost(later: str) -> None:
+    crossing = BusCrossing(Axi4LiteSignature(16), outer="host")
+    m = Module()
+    m.submodules.crossing = crossing
+    resets = {domain: Signal(init=1, name=f"{domain}_reset") for domain in ("host", "sync")}
+    for domain, reset in resets.items():
+        setattr(m.domains, domain, ClockDomain(domain))
+        m.d.comb += ResetSignal(domain).eq(reset)
+    taken, came = [], []
+
+    async def release(ctx):
+        await ctx.delay(10 * _OUTER)
+        for domain in ("sync", "host") if later == "host" else ("host", "sync"):
+            ctx.set(resets[domain], 0)
+            await ctx.delay(3 * _OUTER)
+
+    async def send(ctx):
+        ctx.set(crossing.outer.awvalid, 1)
+        number = 0
+        while number < 40:
+            ctx.set(crossing.outer.awaddr, number)
+            _, _, ready = await ctx.tick("host").sample(crossing.outer.awready)
+            if ready:
+                taken.append(number)
+            number += 1
+        ctx.set(crossing.outer.awvalid, 0)
+
+    async def receive(ctx):
+        ctx.set(crossing.inner.awready, 1)
+        while True:
+            _, reset, valid, address = await ctx.tick("sync").sample(
+                crossing.inner.awvalid, crossing.inner.awaddr
+            )
+            if valid and not reset:
+                came.append(address)
+
+    simulator = Simulator(m)
+    simulator.add_clock(_OUTER, domain="host")
+    simulator.add_clock(_OUTER, phase=1e-9, domain="sync")
+    for each in (release, send):
+        simulator.add_testbench(each)
+    simulator.add_testbench(receive, background=True)
+    simulator.run_until(200 * _OUTER)
+    assert taken
+    assert came == taken
 
 
 @pytest.mark.parametrize("sent_after", [1, 2, 9])
