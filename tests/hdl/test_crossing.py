@@ -36,12 +36,10 @@ def _simulate(dut, testbenches: list[Callable], inner: float, phase: float = 0.0
     simulator.run_until(4000 * max(inner, _OUTER))
 
 
-@pytest.mark.parametrize(
-    ("inner", "phase"), [(20e-9, 0.0), (20e-9, 3e-9), (4e-9, 1e-9), (7e-9, 0.0), (1.3e-9, 0.0)]
-)
+@pytest.mark.parametrize(("inner", "phase"), [(20e-9, 3e-9), (4e-9, 1e-9), (1.3e-9, 0.0)])
 def test_every_channel_keeps_its_beats_in_order(rng: np.random.Generator, inner: float, phase: float) -> None:
     dut = BusCrossing(Axi4Signature(20), outer="host")
-    count = 3 * DEPTH
+    count = 2 * DEPTH
     sent: dict[str, list[list[int]]] = {}
     came: dict[str, list[list[int]]] = {channel: [] for channel in (*_FORWARD, *_BACK)}
     testbenches = []
