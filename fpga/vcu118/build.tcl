@@ -1,5 +1,5 @@
-# vivado -mode batch -source build.tcl
-# From the plan in this directory to a bitstream, or to an error that says why there is none.
+# vivado -mode batch -source PLAN/build.tcl
+# From the plan beside this file to, in the current directory, a bitstream, or to an error that says why there is none.
 # Ref: AMD UG892, Design Flows Overview (project mode); UG835, Tcl Command Reference Guide
 
 set plan [file dirname [file normalize [info script]]]
@@ -11,6 +11,11 @@ file delete $top.bit
 create_project -force $top project -part $part
 source [file join $plan ip.tcl]
 require_ip {xdma board_clock}
+launch_runs $ip_runs -jobs $jobs
+wait_on_runs $ip_runs
+foreach run $ip_runs {
+    require_complete $run
+}
 
 foreach name $verilog {
     add_files -norecurse [file join $plan $name]

@@ -44,7 +44,7 @@ proc require_whole {} {
 proc require_constrained {} {
     set report [check_timing -no_header -return_string]
     set wanted {
-        no_clock unconstrained_internal_endpoints no_input_delay no_output_delay multiple_clock loops latch_loops
+        no_clock unconstrained_internal_endpoints no_input_delay no_output_delay loops latch_loops
     }
     foreach check $wanted {
         if {![regexp "checking $check \\((\\d+)\\)" $report -> count]} {

@@ -37,5 +37,10 @@ set_property -dict [list \
     CONFIG.USE_LOCKED true \
 ] [get_ips board_clock]
 
+# Each is synthesised by itself, so that its pins are there to be named in timing.xdc.
 generate_target all [get_ips]
 report_ip_status -file ip.rpt
+set ip_runs {}
+foreach ip [get_ips] {
+    lappend ip_runs [create_ip_run $ip]
+}

@@ -59,7 +59,7 @@ def build(
 
     vcu118: writes a plan (Verilog, pins, Tcl, and a manifest with the SHA-256 of each file), and runs Vivado on it.
     Without Vivado on PATH it says so, names the plan and ends with exit code 1; --plan-only ends with 0. The plan
-    builds on any machine with that release of Vivado: vivado -mode batch -source build.tcl. Its scripts make no
+    builds on any machine with that release of Vivado: vivado -mode batch -source PLAN/build.tcl. Its scripts make no
     bitstream with negative slack, unconstrained paths or missing IP. The variant fmc has a PHY of your own between the
     controllers and AiM: its plan holds phy/CONTRACT.md, with signals and timing.
 

@@ -143,17 +143,18 @@ def build_vcu118(
     }
     failed = ""
     if not plan_only and not installed():
-        failed = f"vivado is not on PATH, so there is a plan and no bitstream; run there: {_VIVADO}"
+        command = f"vivado -mode batch -source {plan.directory / 'build.tcl'}"
+        failed = (
+            f"vivado is not on PATH, so there is a plan and no bitstream; with Vivado {release}: {command}"
+        )
     elif not plan_only:
         try:
             facts["bitstream"] = str(run_vivado(plan, tell).path)
         except BuildFailed as error:
             failed = str(error)
-    output.table("VCU118 with XCVU9P", facts | {"time": f"{time.perf_counter() - began:.0f} s"})
+    told = {name: value for name, value in facts.items() if value is not None}
+    output.table("VCU118 with XCVU9P", told | {"time": f"{time.perf_counter() - began:.0f} s"})
     output.write_json(facts | {"seconds": time.perf_counter() - began})
     if failed:
         click.echo(f"Error: {failed}", err=True)
     return 1 if failed else 0
-
-
-_VIVADO = "vivado -mode batch -source build.tcl"

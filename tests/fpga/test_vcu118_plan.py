@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import fpga.vcu118.plan
-from fpga.vcu118.plan import CORE_MHZ, Plan, make_plan, rtl
+from fpga.vcu118.plan import CORE_MHZ, RELEASE, Plan, make_plan, rtl
 from fpga.vcu118.top import Variant
 from host_runtime.cli import run
 from pim_model.spec.config import CONFIGS, Config
@@ -280,7 +280,8 @@ def test_without_vivado_there_is_a_plan(
     facts = json.loads(said.out)
     assert (facts["variant"], facts["bitstream"]) == ("soft", None)
     assert (Path(facts["plan"]) / "build.tcl").is_file()
-    told = "vivado is not on PATH, so there is a plan and no bitstream; run there: vivado -mode batch -source"
+    assert facts["vivado"] == RELEASE
+    told = f"vivado is not on PATH, so there is a plan and no bitstream; with Vivado {RELEASE}: vivado -mode batch"
     assert (told in said.err) == (code == 1)
 
 

@@ -52,7 +52,8 @@ def test_a_good_design_gets_a_bitstream(soft: Plan, tmp_path: Path) -> None:
         event for event in session.events if event.split()[0] in ("launch", "read", "write", "report_drc")
     ]
     assert order == [
-        "launch synth_1", "launch impl_1", "read pins.xdc", "read timing.xdc", "report_drc", f"write {BITSTREAM}",
+        "launch xdma_synth_1", "launch board_clock_synth_1", "launch synth_1", "launch impl_1",
+        "read pins.xdc", "read timing.xdc", "report_drc", f"write {BITSTREAM}",
     ]  # fmt: skip
     added = {event.removeprefix("add ") for event in session.events if event.startswith("add ")}
     assert added == {
@@ -97,6 +98,7 @@ def test_crossings_are_bounded_both_ways(soft: Plan, tmp_path: Path) -> None:
         (replace(GOOD, catalogue=("xdma",)), "No IP matching VLNV 'xilinx.com:ip:clk_wiz"),
         (replace(GOOD, locked=("xdma",)), "IP xdma is locked"),
         (replace(GOOD, empty=("device0",)), "nothing is in device0"),
+        (replace(GOOD, xdma_synth_1="40%"), "xdma_synth_1 ended with xdma_synth_1 ERROR"),
         (replace(GOOD, synth_1="40%"), "synth_1 ended with synth_1 ERROR"),
         (replace(GOOD, impl_1="40%"), "impl_1 ended with impl_1 ERROR"),
         (replace(GOOD, release="2023.1"), r"the plan is for Vivado 2024\.2, not 2023\.1"),

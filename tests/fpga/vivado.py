@@ -29,6 +29,7 @@ class Fate:
     release: str = "2024.2"
     catalogue: tuple[str, ...] = ("xdma", "clk_wiz")
     locked: tuple[str, ...] = ()
+    xdma_synth_1: str = "100%"
     synth_1: str = "100%"
     impl_1: str = "100%"
     empty: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ set events {}
 set catalogue {}
 set project ""
 set opened ""
-set clocks {}
+set runs {synth_1 impl_1}
 array set files {}
 array set values {}
 array set progress {}
@@ -154,15 +154,22 @@ proc do_get_property {options arguments} {
     }
     error "$name of $object is not set"
 }
+proc do_create_ip_run {options arguments} {
+    set name [lindex [split $arguments :] 1]_synth_1
+    need {$name ni $::runs} "create_ip_run: there is a run $name"
+    lappend ::runs $name
+    return $name
+}
 proc do_launch_runs {options arguments} {
-    foreach run $arguments {
-        need {$run eq "synth_1" || [info exists ::progress(synth_1)]} "launch_runs: $run before synthesis"
-        set ::progress($run) [dict get $::fate $run]
+    foreach run [concat {*}$arguments] {
+        need {$run in $::runs} "launch_runs: there is no run $run"
+        need {$run ne "impl_1" || [info exists ::progress(synth_1)]} "launch_runs: $run before synthesis"
+        set ::progress($run) [expr {[dict exists $::fate $run] ? [dict get $::fate $run] : "100%"}]
         lappend ::events "launch $run"
     }
 }
 proc do_get_runs {options arguments} {
-    return [found run {synth_1 impl_1} $arguments [dict exists $options quiet]]
+    return [found run $::runs $arguments [dict exists $options quiet]]
 }
 proc do_open_run {options arguments} {
     set run [lindex $arguments 0]
