@@ -77,7 +77,7 @@ _LITTLE = Resources(luts=90_000, flip_flops=50_000, block_rams=20, ultra_rams=0,
     ("channel", "shape"),
     [
         # 64 rows of 64 columns are 4096 words: four blocks a bank, 512 of 960; 128 rows would be 1024.
-        (_LITTLE, replace(_PAPER.geometry, rows=64)),
+        (_LITTLE, config("vcu118").geometry),
         # 80 % of the LUTs are 945,792: with 20,000 shared, seven channels of 120,000, so four; rows twice as many.
         (replace(_LITTLE, luts=120_000), replace(_PAPER.geometry, channels=4, rows=64 * 2)),
         (replace(_LITTLE, dsps=1000), replace(_PAPER.geometry, channels=4, rows=64 * 2)),
