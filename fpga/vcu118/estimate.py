@@ -36,6 +36,9 @@ LUT_SHARE = 0.8
 _CHANNEL = re.compile(r"(.*\.(?:controller|checker|counters|events))([1-9]\d*)")
 _DEVICE = re.compile(r"(.*\.(?:unit|table|rounder))([1-9]\d*)")
 
+_LEAST_ROWS = 16
+"""Of a geometry."""
+
 _SCRIPT = """\
 read_verilog {ram}
 read_rtlil design.il
@@ -115,8 +118,14 @@ def estimate(config: Config, variant: Variant, progress: Progress) -> Estimate:
         (channel if name else shared).update(cells)
     device = Resources()
     if variant is Variant.SOFT:
-        parts = _cells(AimDevice(config), "aim_device", _DEVICE, tools, progress)
+        # With cells of one block's depth, whatever there are: more rows are more blocks and nothing else.
+        geometry = config.geometry
+        shape = replace(geometry, rows=min(geometry.rows, max(_LEAST_ROWS, ULTRA_WORDS // geometry.columns)))
+        part = AimDevice(replace(config, geometry=shape))
+        parts = _cells(part, "aim_device", _DEVICE, tools, progress)
         device = count(sum(parts.values(), Counter()))
+        if geometry.rows > shape.rows:
+            device = replace(device, ultra_rams=_ultra_rams(geometry))
     channels = config.geometry.channels
     measured = count(channel)
     per_channel = Resources(*(getattr(measured, f.name) / channels for f in fields(measured)))

@@ -40,7 +40,8 @@ def estimate(name: str, variant: str, config_name: str | None, json_path: str | 
     """Count what the design takes of the device, as Yosys maps it; nothing is placed or timed.
 
     Takes some minutes once, needs the extra fpga, and no Vivado. Exit code 1 if the design does not fit. With AiM in
-    UltraRAM it also finds the largest geometry that fits: as many channels as may be, then rows.
+    UltraRAM it also finds the largest geometry that fits: as many channels as may be, then rows. So it may be asked for
+    one that is too large, as the paper's.
 
     \b
     ianus fpga estimate --board vcu118

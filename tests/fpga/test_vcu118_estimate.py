@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,6 +91,22 @@ def test_the_largest_that_fits(channel: Resources, shape: Geometry | None) -> No
     if shape is not None:
         blocks = 4 * shape.banks * shape.channels * shape.rows * shape.columns // 4096
         assert blocks <= 960 < 2 * blocks * (1 if channel is _LITTLE else 2)
+
+
+def test_a_memory_too_large_is_estimated_and_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def cells(design: Any, top: str, *_arguments: object) -> dict[str, Counter[str]]:
+        seen.append((top, design._config.geometry.rows))
+        return {"": Counter(URAM288=64, LUT6=75_000)} if top == "aim_device" else {"": Counter(LUT6=40_000)}
+
+    monkeypatch.setattr(module, "_cells", cells)
+    monkeypatch.setattr(module, "versions", lambda _packages: "tools")
+    found = module.estimate(_PAPER, Variant.SOFT, quiet)
+    assert seen == [("ianus_core", 32768), ("aim_device", 64)]
+    assert found.total == Resources(luts=640_000, ultra_rams=8 * 16 * 4 * 512)
+    assert not found.total.fits()
+    assert largest(found) == config("vcu118").geometry
 
 
 def test_room_is_left_beside_the_luts() -> None:
