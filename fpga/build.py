@@ -19,6 +19,7 @@ from amaranth.back import rtlil
 
 from fpga.boards import Board
 from fpga.errors import BuildFailed, TimingNotMet
+from fpga.progress import Progress
 from fpga.report import Report, read_report
 from fpga.tools import run, versions
 from fpga.top import BoardTop
@@ -26,10 +27,7 @@ from hdl.serial_prototype import SerialPrototype
 from pim_model.buildcache import build_root, digest, once
 from pim_model.spec.config import config
 
-__all__ = ["Build", "Progress", "build", "design", "identity", "netlist"]
-
-Progress = Callable[[str, str], None]
-"""``progress(step, line)``: what is being done, and the last line of what the tool says."""
+__all__ = ["Build", "build", "design", "identity", "netlist"]
 
 # ABC9's short script: with its default one the equivalences that it looks for among four processing units take longer
 # than everything else together. Flat: module by module Yosys 0.70 fails an assertion of its own when it puts a module

@@ -1,8 +1,9 @@
-"""The tools of the ``fpga`` extra as commands, each with its log and its version."""
+"""Tools as commands, each with its log: those of the ``fpga`` extra, with their versions, and Vivado."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 import subprocess
 import sys
 import time
@@ -23,10 +24,10 @@ _ENTRY = {
 }
 
 
-def versions() -> str:
-    """Names and versions; :class:`FpgaUnavailable` names what is missing."""
+def versions(packages: Sequence[str] | None = None) -> str:
+    """Names and versions, of :data:`PACKAGES` unless told; :class:`FpgaUnavailable` names what is missing."""
     found = []
-    for package in PACKAGES:
+    for package in PACKAGES if packages is None else packages:
         try:
             found.append(f"{package} {importlib.metadata.version(package)}")
         except importlib.metadata.PackageNotFoundError as error:
@@ -39,19 +40,20 @@ def versions() -> str:
 def run(
     tool: str, arguments: Sequence[str], work: Path, outputs: Sequence[str], tick: Callable[[str], None]
 ) -> None:
-    """Run a tool in ``work``; ``tick`` gets the last line of ``<tool>.log``, which the tool writes, twice a second.
+    """Run a tool, of the extra or on PATH, in ``work``.
+
+    ``tick`` gets the last line of ``<tool>.log``, which the tool writes, twice a second.
 
     :class:`BuildFailed` if it ends with an error, or without one of ``outputs``: as WebAssembly, the tools have ended
-    half-way with exit code 0.
+    half-way with exit code 0. :class:`FpgaUnavailable` if it is not there.
     """
+    command = [sys.executable, "-c", _ENTRY[tool]] if tool in _ENTRY else [_found(tool)]
     log = work / f"{tool}.log"
     log.touch()  # with the tool's own --log; what it says beside that is in the other file
     for output in outputs:
         (work / output).unlink(missing_ok=True)
     with (work / f"{tool}.out").open("wb") as sink:
-        process = subprocess.Popen(
-            [sys.executable, "-c", _ENTRY[tool], *arguments], cwd=work, stdout=sink, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen([*command, *arguments], cwd=work, stdout=sink, stderr=subprocess.STDOUT)
         try:
             while process.poll() is None:
                 time.sleep(0.5)
@@ -65,6 +67,13 @@ def run(
     missing = [output for output in outputs if not (work / output).is_file()]
     if missing:
         raise BuildFailed(f"{tool} ended without writing {', '.join(missing)}", log)
+
+
+def _found(tool: str) -> str:
+    path = shutil.which(tool)
+    if path is None:
+        raise FpgaUnavailable(f"{tool} is not on PATH")
+    return path
 
 
 def _last_line(log: Path) -> str:

@@ -12,6 +12,7 @@ from amaranth import (
     ResetSignal,
     Signal,
 )
+from amaranth.hdl import ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -41,7 +42,7 @@ class Prototype(wiring.Component):
     Parameters
     ----------
     config : Config
-    build : int
+    build : int or Value
         As in :class:`~hdl.host.registers.RegisterFile`.
     checked : bool
         With the checkers; without them no violation is ever told.
@@ -57,7 +58,7 @@ class Prototype(wiring.Component):
     phy : Out(PhySignature), for each channel
     """
 
-    def __init__(self, config: Config, build: int = 0, *, checked: bool = True):
+    def __init__(self, config: Config, build: ValueLike = 0, *, checked: bool = True):
         self._config, self._build, self._checked = config, build, checked
         super().__init__(
             {

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "tests": (*PACKAGES, "tests"),
 }
 LAZILY_SIM = ("host_runtime.transport.verilated", "host_runtime.cli")
-LAZILY_FPGA = ("host_runtime.cli.fpga", "host_runtime.cli.fpga_simulated")
+LAZILY_FPGA = ("host_runtime.cli.fpga", "host_runtime.cli.fpga_simulated", "host_runtime.cli.fpga_vcu118")
 
 # The base install, and what each package adds to it through its extra: loading a module may need no more.
 # A function may import anything, so that an extra which is not installed is only missed when it is used.

@@ -4,6 +4,7 @@
 """
 
 from amaranth import Array, Module, Mux, Signal
+from amaranth.hdl import ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -29,7 +30,7 @@ class RegisterFile(wiring.Component):
     Parameters
     ----------
     config : Config
-    build : int
+    build : int or Value
         64 bits that tell this build from all others; 0 for none.
 
     Members
@@ -69,7 +70,7 @@ class RegisterFile(wiring.Component):
         Read port of the command and event counters, one cycle.
     """
 
-    def __init__(self, config: Config, build: int = 0):
+    def __init__(self, config: Config, build: ValueLike = 0):
         self._config, self._build = config, build
         super().__init__(
             {

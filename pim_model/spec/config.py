@@ -125,6 +125,8 @@ _ULX3S = Config(
     completion_queue=2,
     normal_queue=8,
 )
+# The paper's channels and banks; rows that UltraRAM of an XCVU9P holds: four of its 960 blocks are 64 rows of a bank.
+_VCU118 = Config(name="vcu118", geometry=Geometry(channels=8, banks=16, rows=64), buffer_bytes=64 * 1024)
 
 CONFIGS: dict[str, Config] = {
     config.name: config
@@ -133,6 +135,7 @@ CONFIGS: dict[str, Config] = {
         _TINY,
         _SMALL,
         _ULX3S,
+        _VCU118,
         replace(_IANUS, name="ianus_refpb", refresh=RefreshPolicy.PER_BANK),
         replace(_TINY, name="tiny_refpb", refresh=RefreshPolicy.PER_BANK),
         replace(_IANUS, name="ianus_dual", dual_row_buffer=True),
