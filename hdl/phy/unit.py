@@ -158,14 +158,11 @@ class ProcessingUnit(wiring.Component):
         m.d.sync += [top.eq(largest), missing.eq(balanced([signs[lane] for lane in range(LANES)], _add))]
         for lane in range(LANES):
             distance, shifted = Signal(9, name=f"distance{lane}"), Signal(_SHIFTED, name=f"shifted{lane}")
-            # Shifted by a product with a power of two: an FPGA has more multipliers to spare than wires for a shifter.
-            power, product = Signal(16, name=f"power{lane}"), Signal(32, name=f"product{lane}")
-            far, beyond = distance[4], distance[5:].any() | (distance[3:5] == 3)
             m.d.comb += [
                 distance.eq(largest - exponents[lane]),
-                power.eq(Mux(beyond, 0, (1 << 15) >> distance[:4])),
-                product.eq(magnitudes[lane] * power),
-                shifted.eq(Mux(far, product[15 + _GUARD : 31], product[15 - _GUARD : 31])),
+                shifted.eq(
+                    Mux(distance[5:].any(), 0, Cat(Const(0, _GUARD), magnitudes[lane]) >> distance[:5])
+                ),
             ]
             m.d.sync += terms[lane].eq(Cat(shifted, Const(0, 1)) ^ signs[lane].replicate(_SHIFTED + 1))
 
