@@ -17,6 +17,7 @@ from pathlib import Path
 from pim_model.buildcache import build_root
 from sim.bench.designs import Design
 from sim.bench.verilate import PortsOnlyVerilator, build
+from sim.coverage.code import collect_file
 
 __all__ = ["CosimError", "Result", "run"]
 
@@ -140,6 +141,8 @@ class _Case:
                     **self.settings,
                 },
             )
+        if (directory / "coverage.dat").is_file():
+            collect_file(directory / "coverage.dat", simulator / "unit.v", self.design.unit)
         if waves and (directory / "dump.vcd").is_file():
             self.waves.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(directory / "dump.vcd", self.waves)
