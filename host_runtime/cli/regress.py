@@ -85,8 +85,8 @@ def regress(
 
     --coverage says what the tests reached: bins of tests/coverage/groups that monitors heard, lines, branches and ports
     of the RTL, and Python. Each bin that was missed is named, as is each waiver of tests/coverage/waivers.toml. An
-    illegal bin fails the run; so does a goal that is not reached, where no test was left out. It needs the extra
-    coverage, and builds simulations of its own.
+    illegal bin fails the run; so does a goal that is not reached, where no test was left out. Simulations are
+    built for it anew.
 
     \b
     ianus regress --smoke
@@ -146,7 +146,7 @@ def _run(
         record = run_seed(selection, seed, jobs, place, report, environment)
     for outcome in record.outcomes.values():
         if outcome.result == "failed":
-            repeat(outcome, place)
+            repeat(outcome, place, environment)
             output.print(escape(f"again, alone: {outcome.repeated}: {outcome.id}"))
     return record
 

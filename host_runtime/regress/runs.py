@@ -93,13 +93,13 @@ def run_seed(
     return record
 
 
-def repeat(outcome: Outcome, directory: Path) -> None:
+def repeat(outcome: Outcome, directory: Path, environment: Mapping[str, str]) -> None:
     """Run a test that failed once more, alone, with its seed; ``outcome.repeated`` says what it did."""
     record = Record(outcome.seed)
     with tempfile.TemporaryDirectory() as place, open(directory / "repeated.log", "ab") as output:
         lines = Path(place) / "record.jsonl"
         arguments = ["-p", "no:xdist", "--seed", str(outcome.seed), outcome.id]
-        with _pytest(arguments, lines, output, {}) as process:
+        with _pytest(arguments, lines, output, environment) as process:
             process.wait()
         if lines.exists():
             record.update(lines)

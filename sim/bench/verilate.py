@@ -35,6 +35,7 @@ from sim.toolchain import (
 __all__ = ["PortsOnlyVerilator", "build"]
 
 _WAIVERS = Path(__file__).resolve().parents[1] / "waivers.vlt"
+_COVERAGE = _WAIVERS.parent / "coverage" / "verilog.py"
 _CPP_FLAGS = "-march=native -fno-ipa-cp"  # GCC 12 crashes in that pass on the largest generated files
 _BUILD_ARGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing", "-Wall", "--output-split", "20000",
                "-CFLAGS", _CPP_FLAGS)  # fmt: skip
@@ -89,7 +90,8 @@ def build(design: Design, *, waves: bool = False) -> Path:
     text = design.verilog()
     flags = repr((_BUILD_ARGS, _MAKE_ARGS, _TIMESCALE, _CONTROL, _COMMANDS, waves))
     tools = f"cocotb {importlib.metadata.version('cocotb')}; {versions()}"
-    name = digest(text, design.unit, flags, _WAIVERS, tools, target())
+    control = (_WAIVERS, *((_COVERAGE,) if coverage.has_places(text) else ()))
+    name = digest(text, design.unit, flags, *control, tools, target())
     directory = build_root() / f"bench-{design.unit}-{name}"
     with once(directory) as work:
         if work is not None:
@@ -104,7 +106,7 @@ def _build(design: Design, text: str, work: Path, failed: Path, waves: bool) -> 
     control = [_WAIVERS]
     if counting:
         control.append(work / "toggles.vlt")
-        control[-1].write_text(toggles_off(text, design.unit), encoding="utf-8")
+        control[-1].write_text(toggles_off(text, design.unit, str(work / "unit.v")), encoding="utf-8")
     log = work / "build.log"
     if not waves:
         for module in _runtime(counting):

@@ -48,6 +48,7 @@ def collect_file(data: Path, verilog: Path, unit: str) -> None:
             found["lines"][statement] += count
     for kind, counts in found.items():
         files.code(kind, counts)
+    files.save_now_and_then()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What this process has covered so far; written to files of its own when it ends."""
+"""What this process has covered so far; written to files of its own now and then, and when it ends."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import atexit
 import json
 import os
 import secrets
+import time
 from collections import Counter
 from pathlib import Path
 
 from sim.coverage import directory
 
-__all__ = ["code", "hit", "save"]
+__all__ = ["code", "hit", "save", "save_now_and_then"]
 
 _bins: dict[str, Counter[str]] = {}
 _code: dict[str, Counter[str]] = {}
+_saved = [time.monotonic()]
+_SECONDS = 30
 
 
 def hit(group: str, *values: object, count: int = 1) -> None:
@@ -26,6 +29,13 @@ def code(kind: str, counts: Counter[str]) -> None:
     """Counts of one kind (``branches``, ``lines``, ``toggles``) of the RTL; one of zero says that a point exists."""
     # Counter.update keeps zeros; its `+` would drop them.
     _code.setdefault(kind, Counter()).update(counts)
+
+
+def save_now_and_then() -> None:
+    """A process that is killed later has then left most of what it covered."""
+    if time.monotonic() - _saved[0] > _SECONDS:
+        _saved[0] = time.monotonic()
+        save()
 
 
 @atexit.register

@@ -178,13 +178,13 @@ def ports(text: str, top: str) -> frozenset[str]:
     return frozenset(name.strip() for name in header[1].split(",")) if header else frozenset()
 
 
-def toggles_off(text: str, top: str) -> str:
-    """A control file for Verilator: no toggles of anything but the ports of module ``top``."""
+def toggles_off(text: str, top: str, file: str) -> str:
+    """A control file for Verilator: in ``file`` no toggles of anything but the ports of module ``top``."""
     wanted, inside = ports(text, top), False
     lines = ["`verilator_config"]
     for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith("module "):
             inside = re.match(rf"module \\?{re.escape(top)} ?\(", line) is not None
         elif (declared := _DECLARED.match(line)) and not (inside and declared[1] in wanted):
-            lines.append(f'coverage_off -file "*" -lines {number}')
+            lines.append(f'coverage_off -file "{file}" -lines {number}')
     return "\n".join([*lines, ""])

@@ -85,7 +85,7 @@ def test_branches_know_their_lines(verilog: str) -> None:
 
 def test_only_ports_toggle(verilog: str) -> None:
     assert ports(verilog, "unit") == {"a", "y", "clk", "rst"}
-    off = {int(each.rpartition(" ")[2]) for each in toggles_off(verilog, "unit").splitlines()[1:]}
+    off = {int(each.rpartition(" ")[2]) for each in toggles_off(verilog, "unit", "unit.v").splitlines()[1:]}
     text = dict(enumerate(verilog.splitlines(), start=1))
     assert any("count" in text[number] for number in off)
     kept = [text[number].split()[-1].rstrip(";") for number in text.keys() - off if " wire " in text[number]]

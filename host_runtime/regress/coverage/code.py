@@ -86,13 +86,15 @@ def environment(directory: Path, root: Path) -> dict[str, str]:
 
 
 def python(directory: Path, root: Path, waivers: Sequence[Waiver]) -> list[Covered]:
-    """Statements of each package, by ``file:line``; a waiver matches a file. Empty without the extra ``coverage``."""
+    """Statements of each package, by ``file:line``; a waiver matches such a name."""
     settings, report = directory / "coveragerc", directory / "python.json"
     tool = [sys.executable, "-m", "coverage"]
     plain = {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_START"}
-    for arguments in (("combine", "-q", "--keep"), ("json", "-q", "-o", str(report))):
+    for arguments in (("combine", "-q", "--append"), ("json", "-q", "-o", str(report))):
         command = [*tool, arguments[0], f"--rcfile={settings}", *arguments[1:]]
         done = subprocess.run(command, check=False, cwd=root, env=plain, capture_output=True, text=True)
+        if "No data to" in done.stdout + done.stderr:  # no module of ours was loaded
+            return [Covered(package) for package in PACKAGES]
         if done.returncode:
             raise ValueError(f"coverage {arguments[0]}: {(done.stdout + done.stderr).strip()}")
     files: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))["files"]

@@ -78,10 +78,10 @@ class Coverage:
 def prepare(directory: Path, root: Path, *, append: bool) -> dict[str, str]:
     """Make the directory ready; the environment in which tests leave there what they cover.
 
-    ``append``: what earlier runs left there stays. ``ValueError`` without the extra ``coverage``.
+    ``append``: what earlier runs left there stays. ``ValueError`` without coverage.py.
     """
     if importlib.util.find_spec("coverage") is None:
-        raise ValueError("coverage.py is not installed: install the extra (pip install 'ianus[coverage]')")
+        raise ValueError("coverage.py is not installed: install the test extra (pip install 'ianus[test]')")
     directory.mkdir(parents=True, exist_ok=True)
     if not append:
         for path in directory.iterdir():
