@@ -84,13 +84,14 @@ class LegalEdge(NamedTuple):
 
 def legal_edge(pair: Pair, config: Config, start: int) -> LegalEdge | None:
     """The legal sequence around ``pair``; None where another rule keeps the commands further apart."""
-    return edge_between(pair.before, pair.after, pair.rule.cycles, config, start)
+    found = edge_between(pair.before, pair.after, pair.rule.cycles, config, start)
+    return found if found and found.early else None
 
 
 def edge_between(before: Micro, after: Micro, cycles: int, config: Config, start: int) -> LegalEdge | None:
-    """A legal sequence in which ``after`` comes ``cycles`` behind ``before``, and could not come earlier.
+    """A legal sequence in which ``after`` comes ``cycles`` behind ``before``; None if the one known here takes longer.
 
-    None if the one that this module knows takes longer.
+    ``early`` is empty where the second command has no place in the cycle before, since another one stands there.
     """
     checker = Checker(config, strict=True, refresh=False)
     sequence: list[Timed] = []
@@ -119,9 +120,10 @@ def edge_between(before: Micro, after: Micro, cycles: int, config: Config, start
     except ProtocolError:
         return None
     last = sequence[-1]
-    if edge != first + cycles or (edge - 1, slot) <= (last.cycle, last.slot):
+    if edge != first + cycles:
         return None
-    early = checker.probe(edge - 1, slot, after)
+    has_place = (edge - 1, slot) > (last.cycle, last.slot)
+    early = checker.probe(edge - 1, slot, after) if has_place else []
     sequence.append(Timed(edge, slot, after))
     return LegalEdge(sequence, early)
 

@@ -86,7 +86,7 @@ class HostMonitor:
             for source in ErrorSource:
                 if value >> source & 1 and self._errors >> source & 1:
                     hit("errors", source.name, "cleared")
-        elif offset == Reg.INJECT and value & 0xFF in Path._value2member_map_:
+        elif offset == Reg.INJECT and 0 < value & 0xFF <= max(Path):
             hit("parity", Path(value & 0xFF).name, "injected")
 
     def _name(self, offset: int) -> str:

@@ -25,6 +25,7 @@ from sim.build import monitor_library
 from sim.coverage import code, files
 from sim.coverage.commands import SCOPES, CommandMonitor, minimum, preset
 from sim.coverage.host import HostMonitor
+from sim.coverage.requests import RequestMonitor
 from sim.coverage.verilog import branches, convert, ports, toggles_off
 from sim.native import TRACE
 
@@ -279,3 +280,35 @@ def test_a_hosts_accesses(heard: dict[str, Counter[str]]) -> None:
     assert heard["registers"]["absent read refused"] == 1
     assert heard["registers"]["MACRO_PUSH write okay"] == 2
     assert heard["queue"] == {"empty": 2}
+
+
+def test_normal_requests(heard: dict[str, Counter[str]]) -> None:
+    """What a request found queued, which bytes it writes, how long it waited for its column command."""
+    monitor = RequestMonitor(TINY)
+
+    def ask(cycle: int, *, write: bool, column: int, mask: int = 0) -> None:
+        monitor.requested(cycle, write=write, bank=1, row=3, column=column, mask=mask)
+
+    ask(0, write=True, column=0, mask=0xFF)
+    ask(1, write=False, column=0)
+    ask(2, write=True, column=0, mask=0xFFFFFFFF)
+    ask(3, write=False, column=0)
+    ask(4, write=False, column=5)
+    monitor.command(10, MicroOp.ACT, 1, 3, 0)
+    monitor.answered()
+    monitor.command(300, MicroOp.RD, 1, 0, 5)
+    monitor.command(600, MicroOp.WR, 1, 0, 0)
+    assert heard["behind"] == {
+        "write nothing": 1,
+        "write write-of-it": 1,
+        "read write-of-some": 1,
+        "read write-of-all": 1,
+        "read nothing": 1,
+    }
+    assert heard["byte-enables"] == {"some": 1, "all": 1}
+    assert heard["waits"] == {"RD within-two": 1, "WR longer": 1}
+    assert heard["queue-levels"] == {
+        "all-bank write empty": 1,
+        "all-bank write some": 1,
+        "all-bank read some": 3,
+    }
