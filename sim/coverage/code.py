@@ -16,7 +16,7 @@ from sim.coverage import files
 __all__ = ["collect", "collect_file"]
 
 _FIELD = re.compile(rb"\x01([a-zA-Z]+)\x02([^\x01']*)")
-_CHANNEL = re.compile(r"^(phy|tiles|steps|results|idle)__\d+")
+_CHANNEL = re.compile(r"(?<=phy)__\d+|(?<=tiles|steps)__\d+|(?<=results)__\d+|(?<=idle)__\d+")
 _OURS = re.compile(r"^(hdl|fpga|memory)\b")
 
 
@@ -70,7 +70,8 @@ def _points(verilog: Path, unit: str, keys: tuple[bytes, ...]) -> list[_Point | 
         fields = {name.decode(): value.decode() for name, value in _FIELD.findall(key)}
         line, what = int(fields["l"]), fields["o"]
         if fields["page"].startswith("v_toggle/"):
-            return _Point("toggles", " ".join((unit, _CHANNEL.sub(r"\1", what))))
+            port = what.replace("___05F", "__")  # Verilator keeps double underscores for itself
+            return _Point("toggles", f"{unit} {_CHANNEL.sub('', port)}")
         if what == "else" and "S" in fields:
             line = int(re.split(r"[-,]", fields["S"])[0]) - 1
             while not source[line - 1].lstrip().startswith("end else"):
@@ -80,6 +81,7 @@ def _points(verilog: Path, unit: str, keys: tuple[bytes, ...]) -> list[_Point | 
             return None
         if what == "else" and "S" not in fields:
             return _Point("branches", f"{branch.condition} not taken")
-        return _Point("branches", f"{branch.condition} {branch.arm}", branch.statements)
+        statements = tuple(place for place in branch.statements if _OURS.match(place))
+        return _Point("branches", f"{branch.condition} {branch.arm}", statements)
 
     return [point(key) for key in keys]

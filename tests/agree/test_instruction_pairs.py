@@ -6,7 +6,7 @@ So every two commands of a program meet as close to each other as the rules allo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -91,8 +91,8 @@ def run(pair: Pair, program: list[Instruction]) -> None:
         pair.settle()
 
 
-@pytest.mark.parametrize("rows", [[ROW], [ROW, OTHER_ROW]], ids=["one row", "two rows"])
-def test_each_instruction_behind_each(pair: Pair, rows: list[int]) -> None:
+def define_registers(pair: Pair) -> None:
+    """What power-on leaves undefined."""
     geometry = pair.bench.config.geometry
     everywhere = (1 << geometry.channels) - 1
     run(
@@ -103,7 +103,21 @@ def test_each_instruction_behind_each(pair: Pair, rows: list[int]) -> None:
             isr(MacroOp.AF, mask=everywhere),
         ],
     )
+
+
+@pytest.mark.parametrize("rows", [[ROW], [ROW, OTHER_ROW]], ids=["one row", "two rows"])
+def test_each_instruction_behind_each(pair: Pair, rows: list[int]) -> None:
+    define_registers(pair)
+    geometry = pair.bench.config.geometry
     order = [KINDS[number] for number in behind_each_other(len(KINDS))]
     for banks in ([1], [1, 2], [1, 2, 5 % geometry.banks], [1, 5 % geometry.banks]):
         run(pair, [instruction(pair, op, banks, rows) for op in order])
+    pair.compare()
+
+
+def test_each_behind_each_on_a_row_open_in_all_banks(pair: Pair) -> None:
+    """Where the first two leave it open."""
+    define_registers(pair)
+    order = [op for pair_of in product(KINDS, KINDS) for op in (MacroOp.MAC_ABK, *pair_of)]
+    run(pair, [instruction(pair, op, [1, 2], [ROW]) for op in order])
     pair.compare()

@@ -111,7 +111,7 @@ def test_counts_become_lines_and_branches(
     text = point(first, "v_line", "elsif", 5) + point(second, "v_line", "if", 0)
     text += point(arms[line("Case(1)")], "v_branch", "else", 7) + point(99, "v_line", "block", 1)
     data = tmp_path / "counts"
-    data.write_text("# SystemC::Coverage-3\n" + text + point(1, "v_toggle", "phy__3__op0[0]:0->1", 2))
+    data.write_text("# SystemC::Coverage-3\n" + text + point(1, "v_toggle", "phy___05F3___05Fop0[0]:0->1", 2))
     code.collect_file(data, place, "unit")
     code.collect_file(data, place, "unit")
     assert heard["branches"] == {
