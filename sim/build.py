@@ -7,8 +7,12 @@ The whole simulation: Amaranth -> Verilog -> Verilator -> C++ -> one library tha
 * ``verilated-<digest of the run-time library's sources and flags>/*.o``;
 * ``prototype-<digest of the Verilog, C++ sources, flags and tools>/prototype.so``, with ``build.log``;
 * ``device-<...>/device.so``: the device model alone;
+* ``monitor-<...>/monitor.so``: the monitor of commands alone;
 * ``serial-<...>/serial.so``: a board behind a serial line;
 * ``rtl-device-<...>/rtl-device.so``: the synthesisable device alone.
+
+While coverage is measured (``sim.coverage``), the Verilog carries the places of its branches, and what is built from
+such Verilog counts them; nothing else differs, and what is in the cache without it stays.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from typing import Any, Literal
 
 from pim_model.buildcache import build_root, digest, once
 from pim_model.spec.config import Config
+from sim import coverage
 from sim.compile import Log, Progress, Unit, compile_units, link
 from sim.headers import device_ports_header, ports_header, serial_ports_header, spec_header
 from sim.toolchain import STANDARD, BuildError, compiler, target, verilator, verilator_root, versions
@@ -34,6 +39,7 @@ __all__ = [
     "device_library",
     "library",
     "library_of",
+    "monitor_library",
     "rtl_device_library",
     "serial_library",
     "serial_verilog",
@@ -44,7 +50,7 @@ _HERE = Path(__file__).resolve().parent
 _NATIVE = _HERE / "native"
 _WAIVERS = _HERE / "waivers.vlt"
 _DEVICE = ("aim_device.cpp", "activation.cpp", "mac.cpp")
-_HARNESS = ("bus.cpp", "clock.cpp", "harness.cpp")
+_HARNESS = ("bus.cpp", "clock.cpp", "commands.cpp", "harness.cpp")
 
 # A port is visible without help, so no --public flag: each would cost the optimiser its best moves. Registers have
 # initial values and the design one clock, so X means nothing here.
@@ -59,7 +65,8 @@ _NATIVE_FLAGS = (*_COMMON, "-O3", "-Wall", "-Wextra", "-Werror=return-type")
 _DESIGN = (*_COMMON, "-O1", "-w")
 # What Verilator sets apart as slow runs once, when a simulation opens.
 _ONCE = (*_COMMON, "-O0", "-w")
-_DEFINES = ("-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE=0", "-DVM_TRACE_FST=0",
+_COUNTING = ("--coverage-line", "--coverage-toggle")
+_DEFINES = ("-DVERILATOR=1", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE=0", "-DVM_TRACE_FST=0",
             "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0")  # fmt: skip
 
 
@@ -103,6 +110,8 @@ def _verilog(component: Callable[[], Any], identity: str, progress: Progress | N
     roots = [_HERE.parent / "hdl", _HERE.parent / "pim_model" / "spec"]
     sources = sorted(path for root in roots for path in root.rglob("*.py"))
     parts: list[str | Path] = [_version("amaranth"), identity]
+    if coverage.directory():
+        parts += ["with places", _HERE / "coverage" / "verilog.py"]
     for path in sources:
         parts += [path.relative_to(_HERE.parent).as_posix(), path]
     directory = build_root() / f"verilog-{digest(*parts)}"
@@ -127,6 +136,10 @@ def _elaborate(component: Callable[[], Any]) -> str:
     # Without source positions: a change of the Python that leaves the circuit alone leaves the text alone.
     try:
         with _writable_cache():
+            if coverage.directory():
+                from sim.coverage.verilog import convert
+
+                return convert(design, "top")
             text: str = back.convert(design, name="top", emit_src=False, strip_internal_attrs=True)
     except back.YosysError as error:
         lines = str(error).strip().splitlines() or ["no message"]
@@ -215,8 +228,12 @@ def _verilated(
     kind: str, text: str, headers: dict[str, str], sources: tuple[str, ...], progress: Progress | None
 ) -> Path:
     """The library of the Verilog ``text`` with ``sources`` of ``native/``."""
-    flags = repr((_VERILATE, _DESIGN, _ONCE, _NATIVE_FLAGS, _DEFINES))
-    name = digest(text, *headers.values(), *_native_sources(), _WAIVERS, flags, *_tools())
+    counting = coverage.has_places(text)
+    flags = repr(
+        (_VERILATE, _DESIGN, _ONCE, _NATIVE_FLAGS, _defines(counting), _COUNTING if counting else ())
+    )
+    control = (_WAIVERS, *((_HERE / "coverage" / "verilog.py",) if counting else ()))
+    name = digest(text, *headers.values(), *_native_sources(), *control, flags, *_tools())
     directory = build_root() / f"{kind}-{name}"
     with once(directory) as work:
         if work is not None:
@@ -227,17 +244,26 @@ def _verilated(
 
 def device_library(config: Config, progress: Progress | None = None) -> Path:
     """The library of the device model alone: one channel of ``config``, commands by a C ABI."""
+    return _native_alone("device", (*_DEVICE, "device_abi.cpp"), config, progress)
+
+
+def monitor_library(config: Config, progress: Progress | None = None) -> Path:
+    """The library that counts what commands look like, for commands that were seen elsewhere."""
+    return _native_alone("monitor", ("commands.cpp",), config, progress)
+
+
+def _native_alone(kind: str, sources: tuple[str, ...], config: Config, progress: Progress | None) -> Path:
     header = spec_header(config)
-    name = digest(header, *_native_sources(), repr(_NATIVE_FLAGS), *_tools())
-    directory = build_root() / f"device-{name}"
+    name = digest(header, *_native_sources(), repr((_NATIVE_FLAGS, sources)), *_tools())
+    directory = build_root() / f"{kind}-{name}"
     with once(directory) as work:
         if work is not None:
             log = Log(work / "build.log", _failed(directory) / "build.log")
             (work / "spec.h").write_text(header, encoding="utf-8")
-            units = _native_units((*_DEVICE, "device_abi.cpp"), work, ())
+            units = _native_units(sources, work, ())
             compile_units(units, log, work, progress or _quiet)
-            link([unit.object for unit in units], work / "device.so", log, work)
-    return directory / "device.so"
+            link([unit.object for unit in units], work / f"{kind}.so", log, work)
+    return directory / f"{kind}.so"
 
 
 def _failed(directory: Path) -> Path:
@@ -274,11 +300,18 @@ def _build(
 
     progress("verilate", None)
     root = verilator_root()
-    command = [str(verilator()), *_VERILATE, "--Mdir", "obj", str(_WAIVERS), source.name]
+    counting = coverage.has_places(text)
+    control = [str(_WAIVERS)]
+    if counting:
+        from sim.coverage.verilog import toggles_off
+
+        (work / "toggles.vlt").write_text(toggles_off(text, "top", source.name), encoding="utf-8")
+        control += ["toggles.vlt", *_COUNTING]
+    command = [str(verilator()), *_VERILATE, "--Mdir", "obj", *control, source.name]
     log.run(command, work, {"VERILATOR_ROOT": str(root), "PATH": "/usr/bin:/bin"})
 
-    runtime = _runtime(log, progress)
-    includes = (f"-I{objects}", *_include_flags())
+    runtime = _runtime(log, progress, counting)
+    includes = (f"-I{objects}", *_include_flags(counting))
     units = [
         Unit(path, (*(_ONCE if "__Slow" in path.name else _DESIGN), *includes), path.with_suffix(".o"))
         for path in sorted(objects.glob("Vtop*.cpp"))
@@ -295,19 +328,23 @@ def _build(
         unit.object.unlink(missing_ok=True)
 
 
-def _include_flags() -> tuple[str, ...]:
+def _defines(counting: bool) -> tuple[str, ...]:
+    return (*_DEFINES, f"-DVM_COVERAGE={int(counting)}")
+
+
+def _include_flags(counting: bool) -> tuple[str, ...]:
     include = verilator_root() / "include"
-    return (f"-I{include}", f"-I{include / 'vltstd'}", *_DEFINES)
+    return (f"-I{include}", f"-I{include / 'vltstd'}", *_defines(counting))
 
 
-def _runtime(log: Log, progress: Progress) -> list[Path]:
+def _runtime(log: Log, progress: Progress, counting: bool) -> list[Path]:
     """Objects of Verilator's run-time library, the same for every design."""
     include = verilator_root() / "include"
-    names = ("verilated.cpp", "verilated_threads.cpp")
-    directory = build_root() / f"verilated-{digest(repr((_DESIGN, _DEFINES)), *_tools())}"
+    names = ("verilated.cpp", "verilated_threads.cpp", *(("verilated_cov.cpp",) if counting else ()))
+    directory = build_root() / f"verilated-{digest(repr((_DESIGN, _defines(counting))), *_tools())}"
     with once(directory) as work:
         if work is not None:
-            flags = (*_DESIGN, *_include_flags())
+            flags = (*_DESIGN, *_include_flags(counting))
             units = [Unit(include / name, flags, work / name.replace(".cpp", ".o")) for name in names]
             compile_units(
                 units, log, work, lambda _step, _fraction: progress("compile run-time library", None)

@@ -55,6 +55,7 @@ def spec_header(config: Config, *, device_in_design: bool = False) -> str:
         "kLocal": Mode.LOCAL.value,
         "kReadLatency": max(1, timing.cycles("RL + BL")),
         "kRegisterLatency": max(1, timing.cycles("RLREG + BL")),
+        "kRefreshInterval": timing.refresh_interval,
     }
     return "\n".join(
         (

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from pim_model.spec.config import Config
 from pim_model.spec.micro import MicroOp
+from sim.coverage.native import watch
 
 __all__ = [
     "FAULTS",
@@ -127,6 +128,9 @@ def _load(path: Path) -> ctypes.CDLL:
         "trace": (pointer, [handle, places, places]),
         "counts": (pointer, [handle]),
         "faults_get": (None, [handle, ctypes.POINTER(_Faults)]),
+        "watch": (ctypes.c_int, [handle]),
+        "monitor": (pointer, [handle]),
+        "code_counts": (ctypes.c_int, [handle, ctypes.c_char_p]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, f"ianus_{name}")
@@ -164,6 +168,7 @@ class NativeSimulation:
         self._open = self._library.ianus_open(profile_number(numerics))
         if not self._open:
             raise MemoryError("no memory for the simulation")
+        self._monitor = watch(self._library, self._open, path, config)
 
     # --- life
 
@@ -176,6 +181,8 @@ class NativeSimulation:
     def close(self) -> None:
         """Free the simulation; it may be called twice."""
         if self._open is not None:
+            if self._monitor:
+                self._monitor.close()
             self._library.ianus_close(self._open)
             self._open = None
 
@@ -193,6 +200,8 @@ class NativeSimulation:
     def reset(self) -> None:
         """Reset the design and close all banks; memory keeps its contents and the cycle count goes on."""
         self._library.ianus_reset(self._handle)
+        if self._monitor:
+            self._monitor.host.reset()
 
     # --- registers and interrupt
 
@@ -200,6 +209,8 @@ class NativeSimulation:
         """Read the 32-bit register at byte ``offset`` through the AXI4-Lite port."""
         value = ctypes.c_uint32()
         code = self._library.ianus_reg_read(self._handle, _offset(offset), ctypes.byref(value))
+        if self._monitor:
+            self._monitor.host.register_read(offset, None if code else value.value)
         self._check(code, "register read", offset)
         return value.value
 
@@ -207,9 +218,10 @@ class NativeSimulation:
         """Write the 32-bit register at byte ``offset`` through the AXI4-Lite port."""
         if not 0 <= value < 1 << 32:
             raise ValueError(f"value must fit in 32 bits, not {value!r}")
-        self._check(
-            self._library.ianus_reg_write(self._handle, _offset(offset), value), "register write", offset
-        )
+        code = self._library.ianus_reg_write(self._handle, _offset(offset), value)
+        if self._monitor:
+            self._monitor.host.register_write(offset, value, refused=bool(code))
+        self._check(code, "register write", offset)
 
     def wait_interrupt(self, max_cycles: int) -> bool:
         """Run until the interrupt line is high; False if it is not within ``max_cycles``."""
@@ -232,6 +244,8 @@ class NativeSimulation:
         code = self._library.ianus_mem_read(
             self._handle, address, data.ctypes.data, data.nbytes, ctypes.byref(failed)
         )
+        if self._monitor:
+            self._monitor.host.transfer(address, None, data.nbytes, refused=bool(code))
         self._check(code, "read", failed.value)
 
     def write(self, address: int, data: Buffer) -> None:
@@ -242,6 +256,8 @@ class NativeSimulation:
         code = self._library.ianus_mem_write(
             self._handle, address, source.ctypes.data, source.size, ctypes.byref(failed)
         )
+        if self._monitor:
+            self._monitor.host.transfer(address, source.tobytes(), source.size, refused=bool(code))
         self._check(code, "write", failed.value)
 
     def preload(self, address: int, data: Buffer) -> None:

@@ -9,6 +9,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from sim.coverage.code import collect
 from sim.native_device import COMMAND
 
 __all__ = ["RtlDevice"]
@@ -30,7 +31,8 @@ class RtlDevice:
         library.ianus_rtl_device_close.argtypes = [pointer]
         library.ianus_rtl_device_run.argtypes = [pointer, pointer, pointer, count]
         library.ianus_rtl_device_run.restype = count
-        self._library = library
+        library.ianus_rtl_device_counts.argtypes = [pointer, ctypes.c_char_p]
+        self._library, self._path = library, path
         self._handle: int | None = library.ianus_rtl_device_open()
         if not self._handle:
             raise MemoryError("no memory for the device")
@@ -61,6 +63,10 @@ class RtlDevice:
     def close(self) -> None:
         """Free the simulation; it may be called twice."""
         if self._handle is not None:
+            handle = self._handle
+            collect(
+                self._path, "rtl_device", lambda place: self._library.ianus_rtl_device_counts(handle, place)
+            )
             self._library.ianus_rtl_device_close(self._handle)
             self._handle = None
 

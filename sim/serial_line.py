@@ -13,6 +13,8 @@ from types import TracebackType
 
 import numpy as np
 
+from sim.coverage.code import collect
+
 __all__ = ["SerialBoard", "SerialLine"]
 
 _CHUNK = 2048
@@ -47,7 +49,8 @@ class SerialBoard:
             pointer, ctypes.c_char_p, count, ctypes.POINTER(count), pointer, count, count
         ]  # fmt: skip
         library.ianus_serial_run.restype = count
-        self._library = library
+        library.ianus_serial_counts.argtypes = [pointer, ctypes.c_char_p]
+        self._library, self._path = library, path
         self._out = np.zeros(_ROOM, np.uint16)
         self._handle: int | None = library.ianus_serial_open(divisor)
         if not self._handle:
@@ -76,6 +79,8 @@ class SerialBoard:
     def close(self) -> None:
         """Free the simulation; it may be called twice."""
         if self._handle is not None:
+            handle = self._handle
+            collect(self._path, "serial", lambda place: self._library.ianus_serial_counts(handle, place))
             self._library.ianus_serial_close(self._handle)
             self._handle = None
 

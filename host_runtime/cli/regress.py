@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -13,6 +13,8 @@ from rich.markup import escape
 from host_runtime.cli.options import json_option
 from host_runtime.cli.output import Output
 from host_runtime.regress import plan
+from host_runtime.regress.coverage.result import Covered
+from host_runtime.regress.coverage.total import Coverage, prepare, take
 from host_runtime.regress.page import render
 from host_runtime.regress.record import Outcome, Record
 from host_runtime.regress.runs import Selection, checkout, repeat, run_seed
@@ -56,6 +58,10 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     default=None,
     help="where the page, JUnit XML and logs go  [default: build/regress]",
 )
+@click.option(
+    "--coverage", is_flag=True, help="measure bins, RTL and Python; slower by a factor of two to three"
+)
+@click.option("--append", is_flag=True, help="add to the coverage of the runs before, in the same --output")
 @json_option
 def regress(
     paths: tuple[str, ...],
@@ -67,6 +73,8 @@ def regress(
     jobs: int,
     plan_path: Path | None,
     directory: Path | None,
+    coverage: bool,
+    append: bool,
     json_path: str | None,
 ) -> int:
     """Run the tests of this checkout, and say which features of the test plan they hold.
@@ -75,14 +83,23 @@ def regress(
     all the same. A cocotb bench leaves its waves. Each failure prints the line that repeats it. With several seeds no
     test may draw the same random numbers twice. A run that selects nothing is an error.
 
+    --coverage says what the tests reached: bins of tests/coverage/groups that monitors heard, lines, branches and ports
+    of the RTL, and Python. Each bin that was missed is named, as is each waiver of tests/coverage/waivers.toml. An
+    illegal bin fails the run; so does a goal that is not reached, where no test was left out. Simulations are
+    built for it anew.
+
     \b
     ianus regress --smoke
     ianus regress --smoke --seeds 20
     ianus regress tests/cosim -k refresh --seed 7
     ianus regress -m "cosim and not slow" --json result.json
+    ianus regress --coverage tests/agree
+    ianus regress --coverage --append tests/cosim
     """
     if smoke and marker:
         raise click.UsageError("--smoke is a choice of markers: give it or -m, not both")
+    if append and not coverage:
+        raise click.UsageError("--append adds to coverage: give it with --coverage")
     output = Output(json_path)
     selection = Selection(paths, keyword, SMOKE if smoke else marker)
     try:
@@ -91,12 +108,18 @@ def regress(
         place = (directory or build_root() / "regress").resolve()
         place.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
-        records = [_run(output, selection, each, jobs, place) for each in range(seed, seed + seeds)]
+        found = place / "coverage"
+        environment = prepare(found, root, append=append) if coverage else {}
+        records = [
+            _run(output, selection, each, jobs, place, environment) for each in range(seed, seed + seeds)
+        ]
+        reached = take(found, root) if coverage else None
     except (ValueError, OSError) as error:
         raise click.UsageError(str(error)) from error
     outcomes = [outcome for record in records for outcome in record.outcomes.values()]
     standings = plan.standings(features, outcomes)
-    summary = Summary(tuple(records), tuple(standings), time.monotonic() - began)
+    whole = not (paths or keyword or selection.marker)
+    summary = Summary(tuple(records), tuple(standings), time.monotonic() - began, reached, whole)
     page = place / "report.html"
     page.write_text(render(summary), encoding="utf-8")
     _print(output, summary, page)
@@ -104,7 +127,14 @@ def regress(
     return 0 if summary.good else 1
 
 
-def _run(output: Output, selection: Selection, seed: int, jobs: int, place: Path) -> Record:
+def _run(
+    output: Output,
+    selection: Selection,
+    seed: int,
+    jobs: int,
+    place: Path,
+    environment: Mapping[str, str],
+) -> Record:
     with output.working(f"seed {seed}") as progress:
 
         def report(record: Record, failed: Sequence[Outcome]) -> None:
@@ -113,10 +143,10 @@ def _run(output: Output, selection: Selection, seed: int, jobs: int, place: Path
             for outcome in failed:
                 output.print(escape(f"failed: {outcome.reproduce or outcome.id}"))
 
-        record = run_seed(selection, seed, jobs, place, report)
+        record = run_seed(selection, seed, jobs, place, report, environment)
     for outcome in record.outcomes.values():
         if outcome.result == "failed":
-            repeat(outcome, place)
+            repeat(outcome, place, environment)
             output.print(escape(f"again, alone: {outcome.repeated}: {outcome.id}"))
     return record
 
@@ -131,6 +161,10 @@ def _print(output: Output, summary: Summary, page: Path) -> None:
         for standing in summary.standings
     ]
     output.table("test plan", rows, ("feature", "result", "passed", "failed", "skipped"))
+    if summary.coverage is not None:
+        _print_coverage(output, summary.coverage)
+    for text in summary.short:
+        output.print(escape(text))
     for name in summary.alike:
         output.print(escape(f"the same random numbers with two seeds: {name}"))
     seeds = ", ".join(str(record.seed) for record in summary.records)
@@ -138,3 +172,25 @@ def _print(output: Output, summary: Summary, page: Path) -> None:
         f"seed {seeds}: {len(summary.of('passed'))} passed, {len(summary.of('failed'))} failed, "
         f"{len(summary.of('skipped'))} skipped in {summary.seconds:.0f} s; {page}"
     )
+
+
+_SHOWN = 40
+
+
+def _print_coverage(output: Output, coverage: Coverage) -> None:
+    rows = []
+    for kind in coverage.kinds:
+        rows.append((kind.name, *_figures(kind.whole), f"{kind.goal:.0f} %"))
+        rows += [(f"  {part.name}", *_figures(part), "") for part in kind.parts]
+    output.table("coverage", rows, ("", "reached", "covered", "of", "waived", "goal"))
+    missed = [f"{part.name}: {name}" for part in coverage.kinds[0].parts for name in part.missed]
+    for name in missed[:_SHOWN]:
+        output.print(escape(f"not covered: {name}"))
+    if len(missed) > _SHOWN:
+        output.print(f"and {len(missed) - _SHOWN} bins more, on the page and in the JSON")
+    for text in coverage.idle:
+        output.print(escape(f"a waiver of what was reached, or is not there: {text}"))
+
+
+def _figures(part: Covered) -> tuple[str, ...]:
+    return f"{part.percent:.1f} %", str(part.covered), str(part.total), str(len(part.waived))

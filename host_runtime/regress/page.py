@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from html import escape
 
+from host_runtime.regress.coverage.page import coverage_parts
+from host_runtime.regress.html import table
 from host_runtime.regress.record import Outcome
 from host_runtime.regress.summary import Summary, versions
 
@@ -43,26 +44,15 @@ def render(summary: Summary) -> str:
     if failed:
         parts += ["<h2>Failures</h2>", *(_failure(outcome) for outcome in failed)]
     parts.append("<h2>Test plan</h2>" + _plan(summary))
+    if summary.coverage is not None:
+        parts += coverage_parts(summary.coverage, summary.short)
     if skipped:
         parts.append("<h2>Skipped, and why</h2>" + _skipped(skipped))
     parts.append(f"<h2>The {SLOWEST} slowest</h2>" + _slowest(summary.outcomes))
     parts.append(
-        "<h2>Versions</h2>" + _table(("", ""), [(escape(a), escape(b)) for a, b in versions().items()])
+        "<h2>Versions</h2>" + table(("", ""), [(escape(a), escape(b)) for a, b in versions().items()])
     )
     return "\n".join(parts) + "</html>\n"
-
-
-def _table(
-    head: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: frozenset[int] = frozenset()
-) -> str:
-    def cells(kind: str, row: tuple[str, ...]) -> str:
-        return "".join(
-            f"<{kind}{' class=n' if place in numbers else ''}>{cell}</{kind}>"
-            for place, cell in enumerate(row)
-        )
-
-    lines = [f"<tr>{cells('th', head)}</tr>", *(f"<tr>{cells('td', row)}</tr>" for row in rows)]
-    return "<table>" + "\n".join(lines) + "</table>"
 
 
 def _plan(summary: Summary) -> str:
@@ -72,7 +62,7 @@ def _plan(summary: Summary) -> str:
         result = f"<span class={standing.result.partition(' ')[0]}>{standing.result}</span>"
         rows.append((escape(standing.feature.name), escape(standing.feature.what), result, *counts))
     head = ("feature", "what is held", "result", "passed", "failed", "skipped")
-    return _table(head, rows, frozenset((3, 4, 5)))
+    return table(head, rows, frozenset((3, 4, 5)))
 
 
 def _failure(outcome: Outcome) -> str:
@@ -88,10 +78,10 @@ def _skipped(outcomes: list[Outcome]) -> str:
     for outcome in outcomes:
         reasons[outcome.reason] += 1
     rows = [(escape(reason), str(count)) for reason, count in sorted(reasons.items())]
-    return _table(("reason", "tests"), rows, frozenset((1,)))
+    return table(("reason", "tests"), rows, frozenset((1,)))
 
 
 def _slowest(outcomes: list[Outcome]) -> str:
     chosen = sorted(outcomes, key=lambda outcome: -outcome.seconds)[:SLOWEST]
     rows = [(escape(each.id), str(each.seed), f"{each.seconds:.1f} s") for each in chosen]
-    return _table(("test", "seed", "time"), rows, frozenset((1, 2)))
+    return table(("test", "seed", "time"), rows, frozenset((1, 2)))

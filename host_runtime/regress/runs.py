@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -52,8 +52,11 @@ def run_seed(
     jobs: int,
     directory: Path,
     report: Callable[[Record, Sequence[Outcome]], None],
+    environment: Mapping[str, str],
 ) -> Record:
     """Run the selected tests with ``seed``; ``report`` is told again and again what has ended, and what failed newly.
+
+    ``environment``: more of it for the tests.
 
     Leaves ``junit-<seed>.xml`` and ``pytest-<seed>.log`` in ``directory``. ``ValueError`` when nothing is selected, or
     when pytest ends by itself; ``KeyboardInterrupt`` when it was interrupted.
@@ -64,7 +67,8 @@ def run_seed(
     arguments = [*workers, "--seed", str(seed), "--junitxml", str(directory / f"junit-{seed}.xml")]
     record = Record(seed)
     told: set[str] = set()
-    with open(log, "wb") as output, _pytest([*arguments, *selection.arguments()], lines, output) as process:
+    arguments += selection.arguments()
+    with open(log, "wb") as output, _pytest(arguments, lines, output, environment) as process:
         while True:
             try:
                 code = process.wait(POLL_SECONDS)
@@ -89,13 +93,13 @@ def run_seed(
     return record
 
 
-def repeat(outcome: Outcome, directory: Path) -> None:
+def repeat(outcome: Outcome, directory: Path, environment: Mapping[str, str]) -> None:
     """Run a test that failed once more, alone, with its seed; ``outcome.repeated`` says what it did."""
     record = Record(outcome.seed)
     with tempfile.TemporaryDirectory() as place, open(directory / "repeated.log", "ab") as output:
         lines = Path(place) / "record.jsonl"
         arguments = ["-p", "no:xdist", "--seed", str(outcome.seed), outcome.id]
-        with _pytest(arguments, lines, output) as process:
+        with _pytest(arguments, lines, output, environment) as process:
             process.wait()
         if lines.exists():
             record.update(lines)
@@ -103,7 +107,9 @@ def repeat(outcome: Outcome, directory: Path) -> None:
     outcome.repeated = again.result if again is not None else "not run"
 
 
-def _pytest(arguments: Sequence[str], record: Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
+def _pytest(
+    arguments: Sequence[str], record: Path, output: IO[bytes], environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     command = [
         sys.executable,
         "-m",
@@ -120,5 +126,5 @@ def _pytest(arguments: Sequence[str], record: Path, output: IO[bytes]) -> subpro
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
     )

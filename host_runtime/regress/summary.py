@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from host_runtime.regress.coverage.total import Coverage
 from host_runtime.regress.plan import Standing
 from host_runtime.regress.record import Outcome, Record
 
@@ -24,6 +25,9 @@ class Summary:
     records: tuple[Record, ...]
     standings: tuple[Standing, ...]
     seconds: float
+    coverage: Coverage | None = None
+    whole: bool = False
+    """Nothing was left out, so that goals of coverage count."""
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -41,8 +45,22 @@ class Summary:
 
     @property
     def good(self) -> bool:
-        """Nothing failed, and each seed gave random numbers of its own."""
-        return not self.of("failed") and not self.alike
+        """Nothing failed, each seed gave random numbers of its own, and coverage is as it should be."""
+        return not self.of("failed") and not self.alike and not self.short
+
+    @property
+    def short(self) -> list[str]:
+        """What is wrong with the coverage: bins hit that must not be, and goals that a whole run did not reach."""
+        if self.coverage is None:
+            return []
+        found = [f"an illegal bin was hit: {name} ({count})" for name, count in self.coverage.illegal.items()]
+        if self.whole:
+            found += [
+                f"{kind.name}: {kind.whole.percent:.1f} % is less than {kind.goal:.0f} %"
+                for kind in self.coverage.kinds
+                if not kind.reached
+            ]
+        return found
 
     def report(self) -> dict[str, Any]:
         """For machines."""
@@ -71,6 +89,7 @@ class Summary:
                 for outcome in self.of("failed")
             ],
             "same_stimulus": self.alike,
+            **({"coverage": self.coverage.report()} if self.coverage else {}),
             "versions": versions(),
         }
 

@@ -11,6 +11,7 @@ import cocotb
 from pim_model.checker import Checker, describe
 from pim_model.spec.micro import REGISTER_OPS, Micro
 from pim_model.spec.micro import MicroOp as Op
+from sim.bench import covered
 from sim.bench.harness import Harness
 
 __all__ = ["QUIET", "CheckerBench", "Report", "Timed", "slot_of"]
@@ -68,6 +69,7 @@ class CheckerBench(Harness):
                 if not int(violation.value):
                     break
                 self.reports.append(Report(self.cycle - 1, int(self.dut.code.value), int(self.dut.op.value)))
+                covered.report(self.config, self.reports[-1].code)
 
     async def drive(self, commands: Iterable[Timed]) -> None:
         """Put commands on the bus in their cycles, which must lie ahead; returns at the end of the last one."""
@@ -111,6 +113,8 @@ class CheckerBench(Harness):
         actual = [(report.cycle, report.code) for report in self.take()]
         shown = ", ".join(f"{micro.op.name} at {cycle - commands[0].cycle}" for cycle, _, micro in commands)
         assert actual == expected, f"{what}: RTL {_names(actual)}, golden {_names(expected)}; {shown}"
+        if not actual:
+            covered.sequence(self.config, commands)
         await self.clear()
         return actual
 

@@ -15,7 +15,7 @@ from pim_model.spec.timing import TimedRule
 from pim_model.spec.timing_rules import Scope
 from sim.bench.checker_bench import QUIET, Timed, slot_of
 
-__all__ = ["Pair", "edge_of", "legal_edge", "pairs"]
+__all__ = ["Pair", "edge_between", "edge_of", "legal_edge", "one", "pairs"]
 
 _OPENER = {
     **dict.fromkeys((Op.RD, Op.WR), Op.ACT),
@@ -49,12 +49,12 @@ def pairs(config: Config) -> Iterator[Pair]:
     for rule in config.timing.rules:
         for before in sorted(rule.rule.before - FOUR_BANKS):
             for after in sorted(rule.rule.after - FOUR_BANKS):
-                first, second = _micro(before), _micro(after, _OTHER_BANK[rule.rule.scope])
+                first, second = one(before), one(after, _OTHER_BANK[rule.rule.scope])
                 if rule.cycles > 1 or (rule.cycles == 1 and slot_of(first) < slot_of(second)):
                     yield Pair(rule, first, second)
 
 
-def _micro(op: Op, bank: int = 1) -> Micro:
+def one(op: Op, bank: int = 1) -> Micro:
     """A command on row 2, column 1: none of its operands zero, so that one that is ignored shows."""
     return Micro(
         op,
@@ -84,6 +84,15 @@ class LegalEdge(NamedTuple):
 
 def legal_edge(pair: Pair, config: Config, start: int) -> LegalEdge | None:
     """The legal sequence around ``pair``; None where another rule keeps the commands further apart."""
+    found = edge_between(pair.before, pair.after, pair.rule.cycles, config, start)
+    return found if found and found.early else None
+
+
+def edge_between(before: Micro, after: Micro, cycles: int, config: Config, start: int) -> LegalEdge | None:
+    """A legal sequence in which ``after`` comes ``cycles`` behind ``before``; None if the one known here takes longer.
+
+    ``early`` is empty where the second command has no place in the cycle before, since another one stands there.
+    """
     checker = Checker(config, strict=True, refresh=False)
     sequence: list[Timed] = []
 
@@ -99,22 +108,23 @@ def legal_edge(pair: Pair, config: Config, start: int) -> LegalEdge | None:
 
     try:
         # What the second command needs comes first, as far as the first one leaves it alone.
-        for target in (pair.after, pair.before):
+        for target in (after, before):
             for micro in banks.way(target):
                 issue(micro)
         # Long after that, so that nothing but the first command holds the second one back.
-        first = issue(pair.before, sequence[-1].cycle + QUIET if sequence else start)
-        for micro in banks.way(pair.after):
+        first = issue(before, sequence[-1].cycle + QUIET if sequence else start)
+        for micro in banks.way(after):
             issue(micro)
-        slot = slot_of(pair.after)
-        edge = checker.earliest(pair.after, start, slot)
+        slot = slot_of(after)
+        edge = checker.earliest(after, start, slot)
     except ProtocolError:
         return None
     last = sequence[-1]
-    if edge != first + pair.rule.cycles or (edge - 1, slot) <= (last.cycle, last.slot):
+    if edge != first + cycles:
         return None
-    early = checker.probe(edge - 1, slot, pair.after)
-    sequence.append(Timed(edge, slot, pair.after))
+    has_place = (edge - 1, slot) > (last.cycle, last.slot)
+    early = checker.probe(edge - 1, slot, after) if has_place else []
+    sequence.append(Timed(edge, slot, after))
     return LegalEdge(sequence, early)
 
 
@@ -157,7 +167,7 @@ class _Banks:
         if op in REGISTER_OPS:  # direct: in register mode or out of it
             return []
         if op in (Op.PRE, Op.PREA):  # of something
-            return way if any(self._opened_by) else [*way, _micro(Op.ACT)]
+            return way if any(self._opened_by) else [*way, one(Op.ACT)]
         opener = _OPENER.get(op)
         state = self._opened_by[micro.bank] if op in ONE_BANK else None
         if op not in ONE_BANK and len(set(self._opened_by)) == 1:
@@ -165,9 +175,9 @@ class _Banks:
         if state is opener and (opener is not None or op in ONE_BANK or not any(self._opened_by)):
             return way
         if opener is Op.ACT and state is None and not any(by is not Op.ACT for by in self._opened_by if by):
-            return [*way, _micro(Op.ACT, micro.bank)]
+            return [*way, one(Op.ACT, micro.bank)]
         way += [Micro(Op.PRE, bank=micro.bank)] if state is Op.ACT and op in ONE_BANK else self._close()
-        return way if opener is None else [*way, _micro(opener, micro.bank)]
+        return way if opener is None else [*way, one(opener, micro.bank)]
 
     def _way_of_pim(self, op: Op) -> list[Micro]:
         opener = Op.ACTAB if op is Op.PREP else _OPENER.get(op)
@@ -177,7 +187,7 @@ class _Banks:
         way = [Micro(Op.PREA)] if any(self._opened_by) and Op.ACTAB in (op, opener) else []
         if self._pim and not way:
             way = [Micro(Op.PREP)]
-        return [*way, _micro(opener)] if opener else way
+        return [*way, one(opener)] if opener else way
 
     def _close(self) -> list[Micro]:
         return [Micro(Op.PREA)] if any(self._opened_by) or self._pim else []

@@ -17,6 +17,7 @@ from pim_model.spec.macro import MatVec
 from pim_model.spec.micro import REGISTER_OPS, Micro
 from pim_model.spec.micro import MicroOp as Op
 from pim_model.storage import Storage
+from sim.bench import covered
 from sim.bench.harness import Harness, pauses
 from sim.bench.lowered import steps_of, tiles_of
 from sim.bench.responder import AimResponder, Issued, respond
@@ -47,6 +48,7 @@ class ControllerBench(Harness):
         )
         self.reads = Scoreboard("read data", lambda word: f"{word:#x}")
         self.results = Scoreboard("results", lambda word: f"{word:#x}")
+        self.heard = covered.requests(config)
         self.writes = 0
         """Writes accepted; each becomes one WR, sooner or later."""
         self.beside = 0
@@ -68,15 +70,31 @@ class ControllerBench(Harness):
         StreamSink(self, "reads", pause("reads"))
         StreamSink(self, "results", pause("results"))
         self.request_monitor = StreamMonitor(self, "requests", Request, self._requested, lambda: True)
-        StreamMonitor(self, "reads", None, self.reads.check)
+        StreamMonitor(self, "reads", None, self._answered)
         StreamMonitor(self, "results", None, self.results.check, lambda: int(self.dut.abort.value) == 1)
+        if self.heard:
+            self.device.hears = self.heard.command
         respond(self, self.device)
+
+    def _answered(self, word: int) -> None:
+        self.reads.check(word)
+        if self.heard:
+            self.heard.answered()
 
     def _requested(self, request: Any) -> None:
         """A request was accepted: what it reads, or what it writes, is settled now."""
         assert self.config.dual_row_buffer or int(self.dut.pim_request.value) == 0, (
             "a normal request was accepted while a macro has the channel"
         )
+        if self.heard:
+            self.heard.requested(
+                self.cycle,
+                write=bool(request.write),
+                bank=int(request.bank),
+                row=int(request.row),
+                column=int(request.column),
+                mask=int(request.mask),
+            )
         address = self.config.geometry.address(request.row, self.channel, request.bank, request.column)
         old = self.reference.read(address, COLUMN_BYTES)
         if not request.write:

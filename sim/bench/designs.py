@@ -17,6 +17,8 @@ from hdl.pcu.pcu import Pcu
 from hdl.top import Prototype
 from pim_model.buildcache import build_root, digest, once
 from pim_model.spec.config import Config
+from sim import coverage
+from sim.coverage.verilog import convert
 
 __all__ = ["UNITS", "Design"]
 
@@ -49,6 +51,8 @@ class Design:
     def verilog(self) -> str:
         """Verilog of the unit, from a cache while the RTL's sources stay the same."""
         parts: list[str | Path] = [importlib.metadata.version("amaranth"), self.unit, repr(self.config)]
+        if coverage.directory():
+            parts += ["with places", _ROOT / "sim" / "coverage" / "verilog.py"]
         for path in sorted(path for root in _SOURCES for path in root.rglob("*.py")):
             parts += [path.relative_to(_ROOT).as_posix(), path]
         directory = build_root() / f"bench-verilog-{digest(*parts)}"
@@ -75,6 +79,8 @@ class Design:
 
     def _elaborate(self) -> str:
         component = UNITS[self.unit](self.config)
+        if coverage.directory():
+            return convert(component, self.unit)
         # Without source positions: a change of the Python that leaves the circuit alone leaves the text alone.
         text: str = verilog.convert(component, name=self.unit, emit_src=False, strip_internal_attrs=True)
         return text

@@ -15,6 +15,7 @@ from cocotb.triggers import RisingEdge, Timer, with_timeout
 from cocotb.utils import get_sim_time
 
 from pim_model.spec.config import Config, config
+from sim.bench import covered
 from sim.bench.stimulus import KEEP, TOLD, parse
 
 __all__ = ["PERIOD_PS", "Harness", "pauses"]
@@ -84,6 +85,7 @@ class Harness:
             await self._edge
         self.dut.rst.value = 0
         self._start = int(get_sim_time("ps")) + PERIOD_PS
+        covered.listen(self)
 
     @property
     def cycle(self) -> int:

@@ -17,12 +17,15 @@ from pim_model.spec.errors import Status
 from pim_model.spec.geometry import COLUMN_BYTES, LANES
 from pim_model.spec.macro import MacroError, decode, tag_of
 from pim_model.storage import Storage
+from sim import coverage
 from sim.bench.channel_model import ChannelModel
 from sim.bench.harness import Harness, pauses
 from sim.bench.lowered import steps_of, tiles_of
 from sim.bench.scoreboard import Scoreboard
 from sim.bench.stream import StreamMonitor, StreamSink, StreamSource
 from sim.bench.workload import fill_buffer, fill_memory
+from sim.coverage import macros
+from sim.coverage.files import hit
 
 __all__ = ["PcuBench"]
 
@@ -63,6 +66,7 @@ class PcuBench(Harness):
         self.steps = [Scoreboard(f"steps of channel {index}", _show_step) for index in channels]
         self.completions = Scoreboard("completions")
         self.pushed: list[int] = []
+        self.accepted: list[tuple[int, ...]] = []
         self._cache = matvec.MatrixCache(self.storage)
 
     async def begin(self, *, take_completions: bool = True) -> None:
@@ -100,6 +104,9 @@ class PcuBench(Harness):
     def _accepted(self, entry: Any) -> None:
         words = tuple(int(word) for word in entry.words)
         self.pushed.append(int(entry.pushed))
+        self.accepted.append(words)
+        if coverage.directory():
+            macros.sample(words, self.config)
         try:
             macro = decode(words, self.config)
         except MacroError as error:
@@ -116,7 +123,10 @@ class PcuBench(Harness):
 
     def _completed(self, completion: Any) -> None:
         pushed = self.pushed[self.completions.matched]
+        words = self.accepted[self.completions.matched]
         self.completions.check((completion.tag, completion.status))
+        if coverage.directory():
+            hit("status", macros.kind_of(words), macros.ALONE, Status(int(completion.status)).name)
         taken = self.cycle - pushed
         assert 0 < completion.cycles <= taken, f"{completion.cycles} cycles, but {taken} have passed"
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import cocotb
@@ -13,6 +14,7 @@ from pim_model.checker import Checker
 from pim_model.spec.config import Config
 from pim_model.spec.micro import READ_DATA, REGISTER_OPS, WRITE_DATA, Micro
 from pim_model.spec.micro import MicroOp as Op
+from sim.bench import covered
 from sim.bench.harness import Harness
 
 __all__ = ["AimResponder", "Issued", "respond"]
@@ -45,6 +47,8 @@ class AimResponder:
     ----------
     silent : bool
         Whether read data get lost on their way.
+    hears : callable
+        Told of each command: cycle, operation, bank, row, column.
     """
 
     def __init__(
@@ -68,6 +72,8 @@ class AimResponder:
         self._due: deque[tuple[int, bytes]] = deque()
         self._answering = False
         self.silent = False
+        self.hears: Callable[[int, Op, int, int, int], None] | None = None
+        covered.listen_to_bus(self, config)
 
     def step(self, cycle: int) -> None:
         """Act at the edge that ends ``cycle``."""
@@ -97,6 +103,8 @@ class AimResponder:
         if self.checker is not None:
             self.checker.issue(cycle, slot, micro)
         self.log.append(Issued(cycle, slot, micro))
+        if self.hears:
+            self.hears(cycle, micro.op, micro.bank, micro.row, micro.column)
         self.counts[micro.op] += 1
         data = int(self._wdata.value).to_bytes(32, "little") if micro.op in WRITE_DATA else None
         mask = int(self._wmask.value) if micro.op is Op.WR else (1 << 32) - 1

@@ -23,6 +23,7 @@ from sim.bench.shrink import shrink
 from sim.bench.stimulus import KEEP, TOLD, Item, spell, told
 from sim.bench.verilate import PortsOnlyVerilator, build
 from sim.bench.waves import keep_last
+from sim.coverage.code import collect_file
 
 __all__ = ["CosimError", "Result", "run"]
 
@@ -189,6 +190,8 @@ class _Case:
                     **self.settings,
                 },
             )
+        if (directory / "coverage.dat").is_file():
+            collect_file(directory / "coverage.dat", simulator / "unit.v", self.design.unit)
         if waves and (directory / "dump.vcd").is_file():
             self.waves.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(directory / "dump.vcd", self.waves)

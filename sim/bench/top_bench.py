@@ -26,6 +26,7 @@ from pim_model.spec.registers import (
     macro_word,
 )
 from pim_model.storage import Storage
+from sim.bench import covered
 from sim.bench.bursts import BurstMaster
 from sim.bench.harness import Harness, pauses
 from sim.bench.responder import AimResponder, Issued, respond
@@ -57,6 +58,7 @@ class TopBench(Harness):
             )
             for index in range(config.geometry.channels)
         ]
+        self.heard = covered.host(config)
         self.due: deque[tuple[int, int]] = deque()
         """(tag, status) of the completions that have to come."""
 
@@ -88,11 +90,15 @@ class TopBench(Harness):
     async def write(self, address: int, data: bytes, **burst: Any) -> AxiResp:
         """Write bytes of the data window; the response."""
         answer = await self.within(PATIENCE, self.mem.write(address, data, **burst))
+        if self.heard:
+            self.heard.transfer(address, data, len(data), refused=answer.resp != AxiResp.OKAY)
         return AxiResp(answer.resp)
 
     async def read(self, address: int, length: int, **burst: Any) -> tuple[bytes, AxiResp]:
         """Read bytes of the data window; they and the response."""
         answer = await self.within(PATIENCE, self.mem.read(address, length, **burst))
+        if self.heard:
+            self.heard.transfer(address, None, length, refused=answer.resp != AxiResp.OKAY)
         return bytes(answer.data), AxiResp(answer.resp)
 
     async def write_both(self, address: int, data: bytes) -> None:
@@ -127,11 +133,17 @@ class TopBench(Harness):
     async def try_read(self, offset: int, size: int = 4) -> tuple[int, AxiResp]:
         """Value and response, whatever it is."""
         answer = await self.within(PATIENCE, self.regs.read(offset, size))
-        return int.from_bytes(answer.data, "little"), AxiResp(answer.resp)
+        value, response = int.from_bytes(answer.data, "little"), AxiResp(answer.resp)
+        if self.heard and size == 4:
+            self.heard.register_read(offset, value if response == AxiResp.OKAY else None)
+        return value, response
 
     async def try_write(self, offset: int, data: bytes) -> AxiResp:
         """Response of a write of up to four bytes."""
         answer = await self.within(PATIENCE, self.regs.write(offset, data))
+        if self.heard and len(data) == 4:
+            refused = answer.resp != AxiResp.OKAY
+            self.heard.register_write(offset, int.from_bytes(data, "little"), refused=refused)
         return AxiResp(answer.resp)
 
     # -------------------------------------------------------------------------------------------------------- macros

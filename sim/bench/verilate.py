@@ -17,8 +17,10 @@ from pathlib import Path
 from cocotb_tools import runner as cocotb_runner
 
 from pim_model.buildcache import build_root, digest, once
+from sim import coverage
 from sim.bench.designs import Design
 from sim.compile import Log, Unit, compile_units
+from sim.coverage.verilog import toggles_off
 from sim.toolchain import (
     STANDARD,
     BuildError,
@@ -33,13 +35,15 @@ from sim.toolchain import (
 __all__ = ["PortsOnlyVerilator", "build"]
 
 _WAIVERS = Path(__file__).resolve().parents[1] / "waivers.vlt"
+_COVERAGE = _WAIVERS.parent / "coverage" / "verilog.py"
 _CPP_FLAGS = "-march=native -fno-ipa-cp"  # GCC 12 crashes in that pass on the largest generated files
 _BUILD_ARGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing", "-Wall", "--output-split", "20000",
                "-CFLAGS", _CPP_FLAGS)  # fmt: skip
 _MAKE_ARGS = ("OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
-_DEFINES = ("-DVERILATOR=1", "-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE=0", "-DVM_TRACE_FST=0",
+_COUNTING = ("--coverage-line", "--coverage-toggle")
+_DEFINES = ("-DVERILATOR=1", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE=0", "-DVM_TRACE_FST=0",
             "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0")  # fmt: skip
-_RUNTIME = ("verilated", "verilated_vpi", "verilated_dpi", "verilated_threads")
+_RUNTIME = ("verilated", "verilated_cov", "verilated_vpi", "verilated_dpi", "verilated_threads")
 _TIMESCALE = ("1ns", "1ps")  # Yosys writes none, and half a controller cycle is 0.5 ns
 _CONTROL = """`verilator_config
 lint_off -rule SYMRSVDWORD  // a port may be called abort, whatever C++ thinks of it
@@ -86,7 +90,8 @@ def build(design: Design, *, waves: bool = False) -> Path:
     text = design.verilog()
     flags = repr((_BUILD_ARGS, _MAKE_ARGS, _TIMESCALE, _CONTROL, _COMMANDS, waves))
     tools = f"cocotb {importlib.metadata.version('cocotb')}; {versions()}"
-    name = digest(text, design.unit, flags, _WAIVERS, tools, target())
+    control = (_WAIVERS, *((_COVERAGE,) if coverage.has_places(text) else ()))
+    name = digest(text, design.unit, flags, *control, tools, target())
     directory = build_root() / f"bench-{design.unit}-{name}"
     with once(directory) as work:
         if work is not None:
@@ -97,16 +102,21 @@ def build(design: Design, *, waves: bool = False) -> Path:
 def _build(design: Design, text: str, work: Path, failed: Path, waves: bool) -> None:
     compiler()  # says how to get one, should there be none
     (work / "unit.v").write_text(text, encoding="utf-8")
+    counting = coverage.has_places(text)
+    control = [_WAIVERS]
+    if counting:
+        control.append(work / "toggles.vlt")
+        control[-1].write_text(toggles_off(text, design.unit, str(work / "unit.v")), encoding="utf-8")
     log = work / "build.log"
     if not waves:
-        for module in _runtime():
+        for module in _runtime(counting):
             shutil.copy(module, work)  # newer than its source, so make leaves it alone
     try:
         PortsOnlyVerilator(design.ports()).build(
-            sources=[_WAIVERS, work / "unit.v"],
+            sources=[*control, work / "unit.v"],
             hdl_toplevel=design.unit,
             build_dir=work,
-            build_args=list(_BUILD_ARGS),
+            build_args=[*_BUILD_ARGS, *(_COUNTING if counting else ())],
             waves=waves,
             timescale=_TIMESCALE,
             log_file=log,
@@ -117,16 +127,18 @@ def _build(design: Design, text: str, work: Path, failed: Path, waves: bool) -> 
         ) from error
 
 
-def _runtime() -> list[Path]:
+def _runtime(counting: bool) -> list[Path]:
     """Objects of Verilator's run-time library, the same for every design without waves."""
     include = verilator_root() / "include"
-    flags = (STANDARD, "-O2", "-w", *_CPP_FLAGS.split(), f"-I{include}", f"-I{include / 'vltstd'}", *_DEFINES)
+    flags = (STANDARD, "-O2", "-w", *_CPP_FLAGS.split(), f"-I{include}", f"-I{include / 'vltstd'}", *_DEFINES,
+             f"-DVM_COVERAGE={int(counting)}")  # fmt: skip
+    names = [name for name in _RUNTIME if counting or name != "verilated_cov"]
     directory = build_root() / f"bench-runtime-{digest(repr(flags), versions(), target())}"
     with once(directory) as work:
         if work is not None:
-            units = [Unit(include / f"{name}.cpp", flags, work / f"{name}.o") for name in _RUNTIME]
+            units = [Unit(include / f"{name}.cpp", flags, work / f"{name}.o") for name in names]
             compile_units(units, Log(work / "build.log"), work, lambda _step, _fraction: None)
-    return [directory / f"{name}.o" for name in _RUNTIME]
+    return [directory / f"{name}.o" for name in names]
 
 
 def _tail(log: Path) -> str:

@@ -23,6 +23,7 @@ void Clock::reset() {
         channel.presenting = channel.pending != 0;  // so that rvalid falls
         channel.pending = 0;
     }
+    if (monitor_) monitor_->reset();
     ports::rst(top) = 1;
     for (unsigned i = 0; i < kResetCycles; ++i) {
         settle();
@@ -76,6 +77,8 @@ void Clock::execute(Channel& channel, unsigned slot, const Command& command, con
         trace_.push_back(record);
     else if (capacity_)
         ++lost_;
+
+    if (monitor_) [[unlikely]] monitor_->take(record);
 
     std::uint8_t data[spec::kColumnBytes];
     std::memcpy(data, pins.wdata.data(), sizeof data);

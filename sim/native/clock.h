@@ -4,11 +4,13 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include <verilated.h>
 
 #include "aim_device.h"
+#include "commands.h"
 #include "ianus.h"
 #include "ports.h"
 
@@ -48,6 +50,11 @@ public:
     const std::uint64_t* counts() const { return counts_[0].data(); }
     const ianus_faults& faults() const { return faults_; }
 
+    /// From now on, count what commands look like.
+    void watch() { monitor_ = std::make_unique<CommandMonitor>(); }
+    const CommandMonitor* monitor() const { return monitor_.get(); }
+    VerilatedContext& context() { return context_; }
+
 private:
     // Read data on its way, by the cycle in which it is due.
     static constexpr unsigned kInFlight = 64;
@@ -86,6 +93,7 @@ private:
     std::uint64_t capacity_ = 0, lost_ = 0;
     std::array<std::array<std::uint64_t, 32>, spec::kChannels> counts_{};
     ianus_faults faults_{};
+    std::unique_ptr<CommandMonitor> monitor_;
 };
 
 }  // namespace ianus

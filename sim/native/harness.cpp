@@ -6,6 +6,7 @@
 
 #include "bus.h"
 #include "clock.h"
+#include "coverage.h"
 #include "ianus.h"
 
 namespace spec = ianus::spec;
@@ -127,5 +128,18 @@ const ianus_record* ianus_trace(const ianus_simulation* s, std::uint64_t* count,
 const std::uint64_t* ianus_counts(const ianus_simulation* s) { return s->clock.counts(); }
 
 void ianus_faults_get(const ianus_simulation* s, ianus_faults* faults) { *faults = s->clock.faults(); }
+
+int ianus_watch(ianus_simulation* s) {
+    try {
+        s->clock.watch();
+        return 0;
+    } catch (const std::bad_alloc&) {
+        return -1;
+    }
+}
+
+const void* ianus_monitor(const ianus_simulation* s) { return s->clock.monitor(); }
+
+int ianus_code_counts(ianus_simulation* s, const char* path) { return ianus::write_counts(s->clock.context(), path); }
 
 }  // extern "C"

@@ -74,6 +74,13 @@ const ianus_record* ianus_trace(const ianus_simulation*, uint64_t* count, uint64
 const uint64_t* ianus_counts(const ianus_simulation*);
 void ianus_faults_get(const ianus_simulation*, ianus_faults*);
 
+/// Coverage: count from now on what the commands look like. -1 without memory.
+int ianus_watch(ianus_simulation*);
+/// The monitor of these counts, for the functions of commands.cpp; NULL before ianus_watch.
+const void* ianus_monitor(const ianus_simulation*);
+/// Write what Verilator counted to a file; 0 if the design was not built for it.
+int ianus_code_counts(ianus_simulation*, const char* path);
+
 #ifdef __cplusplus
 }
 #endif

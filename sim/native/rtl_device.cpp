@@ -7,6 +7,7 @@
 
 #include <verilated.h>
 
+#include "coverage.h"
 #include "ports.h"
 #include "spec.h"
 
@@ -67,6 +68,10 @@ ianus_rtl_device* ianus_rtl_device_open() {
 }
 
 void ianus_rtl_device_close(ianus_rtl_device* device) { delete device; }
+
+int ianus_rtl_device_counts(ianus_rtl_device* device, const char* path) {
+    return ianus::write_counts(device->context, path);
+}
 
 /// Put each command on the bus in its cycle, counted from the call and never falling, and run until all reads have returned;
 /// their data are written into the list. Reads that have not returned 64 cycles after the last command never do.

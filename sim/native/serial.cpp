@@ -5,6 +5,7 @@
 
 #include <verilated.h>
 
+#include "coverage.h"
 #include "ports.h"
 
 namespace ports = ianus::ports;
@@ -47,6 +48,8 @@ ianus_serial* ianus_serial_open(unsigned divisor) {
 }
 
 void ianus_serial_close(ianus_serial* line) { delete line; }
+
+int ianus_serial_counts(ianus_serial* line, const char* path) { return ianus::write_counts(line->context, path); }
 
 std::uint64_t ianus_serial_cycles(const ianus_serial* line) { return line->cycles; }
 

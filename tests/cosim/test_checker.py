@@ -46,7 +46,17 @@ def test_rules_of_dual_row_buffers(test: str, bench: Bench) -> None:
     bench("checker", "checker_rules", test, name="ianus_dual")
 
 
-@pytest.mark.parametrize("test", ["forbidden_sequences", "allowed_sequences", "neighbour_edges", "operands"])
+@pytest.mark.parametrize(
+    "test",
+    [
+        "forbidden_sequences",
+        "allowed_sequences",
+        "neighbour_edges",
+        "operands",
+        "activation_window",
+        "refresh_deadline",
+    ],
+)
 def test_states_of_dual_row_buffers(test: str, bench: Bench) -> None:
     bench("checker", "checker_states", test, name="ianus_dual")
 

@@ -131,6 +131,54 @@ def test_all_is_well(suite: Path) -> None:
     assert (result["tests"], result["same_stimulus"]) == (2, [])
 
 
+HITS = """
+from sim.coverage.files import hit
+
+def test_allowed():
+    hit("things", "small", "red")
+
+def test_forbidden():
+    hit("things", "small", "black")
+"""
+GROUP = """
+what = "colours of sizes"
+points = ["size", "colour"]
+illegal = ["* black"]
+[[cross]]
+size = ["small", "large"]
+colour = ["red"]
+"""
+
+
+def test_coverage(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the tests' processes left is merged and judged; --append keeps what was there."""
+    groups = suite / "tests" / "coverage" / "groups"
+    groups.mkdir(parents=True)
+    (groups / "things.toml").write_text(GROUP)
+    (groups.parent / "waivers.toml").write_text(
+        '[[bins]]\nmatch = "things: small *"\nreason = "never small"\n'
+    )
+    (suite / "tests" / "test_suite.py").write_text(HITS)
+    assert regress(suite, "-k", "allowed", "--coverage", "--jobs", "2")[0] == 0
+    code, result = regress(suite, "-k", "forbidden", "--coverage", "--append", "--jobs", "1")
+    assert code == 1
+    functional, rtl, toggles, python = result["coverage"]["kinds"]
+    (things,) = functional["parts"]
+    assert (things["covered"], things["points"], things["missed"]) == (1, 2, ["large red"])
+    assert result["coverage"]["illegal"] == {"things: small black": 1}
+    assert result["coverage"]["idle_waivers"] == ["bins: things: small *"]
+    assert not any(kind["total"] for kind in (rtl, toggles, python))
+    printed = capsys.readouterr().out
+    assert printed.count("not covered: things: large red") == 2
+    assert printed.count("an illegal bin was hit: things: small black (1)") == 1
+    assert "large red" in (suite / "out" / "report.html").read_text()
+
+
+def test_append_is_for_coverage(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["regress", "--append"]) == 2
+    assert "--append adds to coverage" in capsys.readouterr().err
+
+
 def test_a_run_that_selects_nothing_is_an_error(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["regress", "--output", str(suite / "out"), "-k", "nothing_of_that_name"]) == 2
     assert "no test is selected by -k nothing_of_that_name" in capsys.readouterr().err
