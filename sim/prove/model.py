@@ -59,7 +59,7 @@ class Model:
     segments : list of Segment
         All of its bits, lowest first.
     inputs : dict
-        Where each free input lies in it: lowest bit and width.
+        Where each free input lies in it: its parts, lowest first, each with lowest bit and width.
     widths : dict
         The named signals.
     """
@@ -148,15 +148,19 @@ class Model:
             segments.append(Segment(at, self.width - at))
         return segments
 
-    def _place(self, name: str) -> tuple[int, int]:
+    def _place(self, name: str) -> list[tuple[int, int]]:
         """Where a free input lies in the state; one that nothing reads may have no place of its own."""
-        low, width = _bits(self._terms[name], self.state)
-        registers = [
-            s for s in self.segments if s.next is not None and s.low < low + width and low < s.low + s.width
-        ]
-        if registers:
-            raise ProofToolError(f"input {name} is no input of the model")
-        return low, width
+        import z3
+
+        term = self._terms[name]
+        parts = reversed(term.children()) if z3.is_app_of(term, z3.Z3_OP_CONCAT) else [term]
+        places = [_bits(part, self.state) for part in parts]
+        for low, width in places:
+            if any(
+                s.next is not None and s.low < low + width and low < s.low + s.width for s in self.segments
+            ):
+                raise ProofToolError(f"input {name} is no input of the model")
+        return places
 
     def _guard(self, harness: Harness) -> None:
         """The model asserts what the harness claims, and assumes what it assumes: not less, and not more."""
