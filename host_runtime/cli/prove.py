@@ -21,8 +21,8 @@ def prove(name: str | None, quick: bool, json_path: str | None) -> int:
     """Prove properties of the RTL by induction: all proofs, or those whose name begins with NAME.
 
     streams: buffers lose, double and reorder nothing. registers: what the host reads, and what its writes change.
-    decoder: no malformed macro runs. refresh: no deadline passes. scheduler: legal commands, no gate ignored, macros
-    atomic. timing: no gate opens too early.
+    decoder: no malformed macro runs. completions: one for each macro. refresh: no deadline passes. scheduler: legal
+    commands, no gate ignored, macros atomic. timing: no gate opens too early.
 
     Exit code 1 if a claim is not proved or a cover is not reached. Needs the extra `prove`.
 

@@ -64,6 +64,12 @@ def _registers(name: str) -> Harness:
     return RegisterHarness(config(name))
 
 
+def _completions(name: str) -> Harness:
+    from sim.prove.completions import CompletionHarness
+
+    return CompletionHarness(config(name))
+
+
 def _fifo(depth: int, *, protected: bool) -> Harness:
     from sim.prove.streams import FifoHarness
 
@@ -84,6 +90,7 @@ PROOFS: dict[str, Callable[[], Harness]] = {
     "streams/slice": _slice,
     **{f"registers/{name}": partial(_registers, name) for name in ("tiny", "ianus", "ianus_dual")},
     **{f"decoder/{name}": partial(_decoder, name) for name in ("tiny", "ianus")},
+    **{f"completions/{name}": partial(_completions, name) for name in ("tiny", "ianus", "tiny_dual")},
     **{f"refresh/{name}": partial(_refresh, name) for name in ("tiny", "tiny_refpb", "ianus_refpb")},
     **{
         f"scheduler/{name}/{timing_name}": partial(_scheduler, name, timing_name)
@@ -95,7 +102,7 @@ PROOFS: dict[str, Callable[[], Harness]] = {
 
 QUICK = (
     *("streams/fifo_2", "streams/fifo_21", "streams/protected_4", "streams/protected_16", "streams/slice"),
-    *("registers/tiny", "decoder/tiny", "refresh/tiny", "refresh/tiny_refpb"),
+    *("registers/tiny", "decoder/tiny", "completions/tiny", "refresh/tiny", "refresh/tiny_refpb"),
     *("scheduler/tiny/ianus_ck", "scheduler/tiny/fpga_controller", "scheduler/tiny_dual/ianus_ck"),
     *("timing/tiny/ianus_ck", "timing/tiny_dual/ianus_ck"),
 )

@@ -137,13 +137,23 @@ class Model:
             if low > at:
                 segments.append(Segment(at, low - at))
             width, value = nexts[low]
-            first = inits.pop(low, None)
-            if first is not None and first[0] != width:
-                raise ProofToolError("a register has its value after power-on in parts")
-            segments.append(Segment(low, width, value, None if first is None else first[1]))
-            at = low + width
-        if inits:
-            raise ProofToolError("something has a value after power-on and is no register")
+            end = at = low
+            end += width
+            # Yosys may give the value after power-on in parts.
+            for part in sorted(place for place in inits if low <= place < end):
+                size, first = inits.pop(part)
+                if part != at or part + size > end:
+                    raise ProofToolError("a part of a register has no value after power-on")
+                piece = value if size == width else z3.Extract(part - low + size - 1, part - low, value)
+                segments.append(Segment(part, size, z3.simplify(piece), first))
+                at = part + size
+            if at == low:
+                segments.append(Segment(low, width, value, None))
+            elif at != end:
+                raise ProofToolError("a part of a register has no value after power-on")
+            at = end
+        # What is left in ``inits`` are registers that no claim depends on: Yosys has removed them, their names stay,
+        # and their bits are free.
         if at < self.width:
             segments.append(Segment(at, self.width - at))
         return segments

@@ -9,10 +9,12 @@ from hdl.controller.bank import BankState
 from hdl.controller.program import ProgramStream
 from hdl.controller.refresh import RefreshTimer
 from hdl.host.lite import LiteBridge
+from hdl.pcu.collector import Collector
 from hdl.pcu.instruction import InstructionCheck
 from hdl.stream import StreamFifo
 from pim_model.spec.config import config
 from sim.prove.catalog import PROOFS, QUICK
+from sim.prove.completions import CompletionHarness
 from sim.prove.decoder import DecoderHarness
 from sim.prove.engine import prove
 from sim.prove.refresh import RefreshHarness
@@ -26,6 +28,7 @@ HOLD = {
     "streams/protected_4": 9,
     "streams/slice": 15,
     "registers/tiny": 63,
+    "completions/tiny": 7,
     "refresh/tiny": 9,
     "scheduler/tiny_dual/ianus_ck": 90,
 }
@@ -109,6 +112,18 @@ def test_decoder_that_lets_instructions_pass_is_refuted(refuted):
 
     failed = refuted("hdl.pcu.decoder.InstructionCheck", Lax, DecoderHarness(config("tiny")))
     assert {"CHANNEL_MASK: does not run", "ADDRESS_RANGE: does not run"} <= failed
+
+
+def test_pcu_that_drops_a_completion_is_refuted(refuted):
+    class Full(Collector):
+        def elaborate(self, platform):
+            m = super().elaborate(platform)
+            with m.If(self.awaited == 2):
+                m.d.comb += self.done.eq(0)
+            return m
+
+    failed = refuted("hdl.pcu.pcu.Collector", Full, CompletionHarness(config("tiny")))
+    assert "none forgotten" in failed
 
 
 def test_scheduler_that_sees_no_open_row_is_refuted(refuted):
