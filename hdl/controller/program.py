@@ -93,11 +93,13 @@ class ProgramStream(wiring.Component):
         item = self.ops.p
 
         # --- what is open in all banks at once
-        whole, table, whole_row = Signal(), Signal(), Signal(16)
+        whole = Signal()
+        table = Signal()
+        whole_row = Signal(16)
         with m.Switch(self.op0):
             with m.Case(MicroOp.ACTAB, MicroOp.ACTAF):
                 m.d.sync += [whole.eq(1), table.eq(self.op0 == MicroOp.ACTAF), whole_row.eq(self.row0)]
-            with m.Case(MicroOp.PREA):
+            with m.Case(MicroOp.PREA, MicroOp.PREP):
                 m.d.sync += whole.eq(0)
         here = whole & (whole_row == item.row)
 

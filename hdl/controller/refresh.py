@@ -58,7 +58,8 @@ class RefreshTimer(wiring.Component):
         m = Module()
         interval, units = self._interval, self._units
         # Each cycle is worth ``units``, the end of an interval ``interval``: no remainder of tREFI / units is lost.
-        elapsed, ended = Signal(range(interval)), Signal()
+        elapsed = Signal(range(interval))
+        ended = Signal()
         turn = Signal(units, init=1)
         m.d.comb += ended.eq(elapsed >= interval - units)
         with m.If(~self.enable):

@@ -216,6 +216,11 @@ class Scheduler(wiring.Component):
         for op, allowed in ready.items():
             m.d.comb += getattr(normal, f"{op.name.lower()}_ready").eq(allowed)
 
+        # Gates do not see what stands beside a command in its own cycle. When a tile comes late, a register command may
+        # become possible in the very cycle in which the row stream goes on; then the row stream waits a cycle.
+        registers_rest = registers.op == MicroOp.NOP
+        sums_rest = ~registers.op.matches(MicroOp.WRBIAS, MicroOp.RDMAC, MicroOp.RDAF)
+
         def issue(op: MicroOp, *, when=1):
             """Put ``op`` into slot 0 when its gate is open; the returned condition says that it was.
 
@@ -233,7 +238,7 @@ class Scheduler(wiring.Component):
             It adds statements, as ``issue`` does.
             """
             with m.If(in_mode):
-                issue(MicroOp.TMOD_OUT)
+                issue(MicroOp.TMOD_OUT, when=registers_rest)
             with m.Elif(bank.any_open):
                 issue(MicroOp.PREA)
             return ~in_mode & ~bank.any_open
@@ -306,7 +311,7 @@ class Scheduler(wiring.Component):
                 with m.Elif(in_mode):
                     # Leave register mode when the row stream can go on, or when the macro is over.
                     with m.If(registers.tile_ready | registers.finished | over):
-                        issue(MicroOp.TMOD_OUT)
+                        issue(MicroOp.TMOD_OUT, when=registers_rest)
                 with m.Elif(over | ~self.pim_request):
                     m.next = "NORMAL"
                 with m.Elif(due):
@@ -403,7 +408,7 @@ class Scheduler(wiring.Component):
                 with m.If(self.abort):
                     m.next = "ABORT"
                 with m.Else():
-                    with m.If(issue(MicroOp.MACAB, when=registers.mac_allowed)):
+                    with m.If(issue(MicroOp.MACAB, when=registers.mac_allowed & sums_rest)):
                         m.d.sync += mac_index.eq(mac_index + 1)
                         with m.If(registers.mac_last):
                             # From here on the head run reads no column of the buffer.
@@ -416,7 +421,9 @@ class Scheduler(wiring.Component):
                 with m.If(self.abort):
                     m.next = "ABORT"
                 with m.Else():
-                    with m.If(issue(MicroOp.AF, when=registers.af_allowed)):
+                    with m.If(
+                        issue(MicroOp.AF, when=registers.af_allowed & (registers.op != MicroOp.WRBIAS))
+                    ):
                         next_run()
 
             with m.State("CLOSE ROW"):

@@ -65,7 +65,7 @@ class Sharing(wiring.Component):
     holds, pre_ready : In(one bit a bank)
         Banks whose buffer of normal traffic holds ``row``; timing allows PRE.
     row : Out(16)
-        DRAM row of the head tile.
+        DRAM row that the row stream has open, or of the head tile.
     barred : Out(1)
         Normal traffic may not open ``row``.
     flush : Out(1)
@@ -119,10 +119,16 @@ class Sharing(wiring.Component):
         with m.Elif(self.tile_taken & (ahead != 0)):
             m.d.sync += ahead.eq(ahead - 1)
 
+        # A row that is open is remembered: the queue may be empty until its next run comes, or flushed by a reset.
+        wanted_row = Signal(16)
+        open_row = Signal(16, reset_less=True)
+        with m.If(self.opens):
+            m.d.sync += open_row.eq(wanted_row)
         gives_way, wanted = Signal(), Signal()
         closing = Signal(geometry.banks)
         m.d.comb += [
-            self.row.eq(self.tile.row + Mux(self.tile.table, geometry.weight_rows, 0)),
+            wanted_row.eq(self.tile.row + Mux(self.tile.table, geometry.weight_rows, 0)),
+            self.row.eq(Mux(self.opened, open_row, wanted_row)),
             self.flush.eq(self.boundary & self.marked & (ahead == 0)),
             gives_way.eq(self.flush | self.overdue),
             wanted.eq(self.boundary & self.tile_valid & ~gives_way),

@@ -162,7 +162,8 @@ class RegisterFile(wiring.Component):
         m.d.comb += errors.clear.eq(
             Mux(written(Reg.ERRORS), value, (written(Reg.CONTROL) & value[1]).replicate(32))
         )
-        violations, enable = Signal(32), Signal(2)
+        violations = Signal(32)
+        enable = Signal(2)
         with m.If(self.violation & ~violations.all()):
             m.d.sync += violations.eq(violations + 1)
         m.d.comb += self.distrust.eq(self.parity | errors.bits[ErrorSource.PARITY])

@@ -59,8 +59,12 @@ class Decoder(wiring.Component):
         qkv = words[0][:8] == MacroOp.QKV
 
         job = Signal(Job)
-        factor_a, factor_b, product = Signal(24), Signal(24), Signal(48)
-        input_end, output_end, bias_end = Signal(50), Signal(50), Signal(50)
+        factor_a = Signal(24)
+        factor_b = Signal(24)
+        product = Signal(48)
+        input_end = Signal(50)
+        output_end = Signal(50)
+        bias_end = Signal(50)
         m.d.comb += [self.jobs.p.eq(job), product.eq(factor_a * factor_b)]
 
         def check(condition, status: Status):

@@ -221,7 +221,7 @@ class Pcu(wiring.Component):
             m.d.comb += self.parity.eq(Path.MACRO)
         with m.Elif(buffer.pcu_bad | buffer.host_bad):
             m.d.comb += self.parity.eq(Path.BUFFER)
-        m.d.comb += self.busy.eq(queue.o.valid | decoder.busy | self.pim_request)
+        m.d.comb += self.busy.eq(queue.o.valid | decoder.busy | start | self.pim_request)
 
         # --- broadcast: a tile, step or item leaves when every channel that it is for can take it
         tiles_taken, steps_taken, ops_taken = Signal(), Signal(), Signal()

@@ -145,7 +145,7 @@ class _Prover:
         machine, rng = self._machine, random.Random(f"{self._seed}/{self._name}")
         for script in self._harness.scripts:
             self._play([machine.pack(inputs) for inputs in script])
-        inputs = list(self._model.inputs.values())
+        inputs = [part for places in self._model.inputs.values() for part in places]
         for _ in range(RANDOM_RUNS):
             registers, run = machine.initial, _Run([], [])
             for _ in range(RANDOM_CYCLES):

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from amaranth import ClockDomain, Elaboratable, Module, Signal, Value
+from amaranth import ClockDomain, Const, Elaboratable, Module, Signal, Value
 from amaranth.hdl import Assert, Assume, Fragment
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-__all__ = ["Claim", "Cover", "Harness", "signals_of"]
+__all__ = ["Claim", "Cover", "Harness", "inside", "signals_of", "state_number", "tap"]
 
 
 @dataclass(frozen=True)
@@ -150,3 +150,30 @@ def signals_of(fragment: Fragment) -> dict[str, Signal]:
             for signal in statement._lhs_signals():
                 found[signal.name] = signal
     return found
+
+
+def inside(fragment: Fragment, *path: str) -> Fragment:
+    """The part of ``fragment`` that stands in it under the names of ``path``, outermost first."""
+    for step in path:
+        fragment = next(part for part, name, _ in fragment.subfragments if name == step)
+    return fragment
+
+
+def state_number(state: Signal, name: str) -> int:
+    """The number of an FSM's state ``name`` in its state signal."""
+    for number in range(1 << len(state)):
+        try:
+            if state.decoder(number).rpartition("/")[0] == name:
+                return number
+        except KeyError:
+            continue
+    raise ValueError(f"{state.name} has no state {name!r}")
+
+
+def tap(m: Module, memory: Any, address: Any) -> Signal:
+    """What lies in a word of ``memory``, a part of the design: one more way to look at it, which changes nothing."""
+    at = Signal(max(1, (memory._data.depth - 1).bit_length()))
+    word = Signal(Value.cast(Signal(memory._data.shape)).shape())
+    m.d.comb += at.eq(address)
+    memory.read_port(domain="comb", addr=at, data=word, en=Const(1), transparent_for=())
+    return word

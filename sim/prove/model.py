@@ -59,7 +59,7 @@ class Model:
     segments : list of Segment
         All of its bits, lowest first.
     inputs : dict
-        Where each free input lies in it: lowest bit and width.
+        Where each free input lies in it: its parts, lowest first, each with lowest bit and width.
     widths : dict
         The named signals.
     """
@@ -137,26 +137,40 @@ class Model:
             if low > at:
                 segments.append(Segment(at, low - at))
             width, value = nexts[low]
-            first = inits.pop(low, None)
-            if first is not None and first[0] != width:
-                raise ProofToolError("a register has its value after power-on in parts")
-            segments.append(Segment(low, width, value, None if first is None else first[1]))
-            at = low + width
-        if inits:
-            raise ProofToolError("something has a value after power-on and is no register")
+            end = at = low
+            end += width
+            # Yosys may give the value after power-on in parts.
+            for part in sorted(place for place in inits if low <= place < end):
+                size, first = inits.pop(part)
+                if part != at or part + size > end:
+                    raise ProofToolError("a part of a register has no value after power-on")
+                piece = value if size == width else z3.Extract(part - low + size - 1, part - low, value)
+                segments.append(Segment(part, size, z3.simplify(piece), first))
+                at = part + size
+            if at == low:
+                segments.append(Segment(low, width, value, None))
+            elif at != end:
+                raise ProofToolError("a part of a register has no value after power-on")
+            at = end
+        # What is left in ``inits`` are registers that no claim depends on: Yosys has removed them, their names stay,
+        # and their bits are free.
         if at < self.width:
             segments.append(Segment(at, self.width - at))
         return segments
 
-    def _place(self, name: str) -> tuple[int, int]:
+    def _place(self, name: str) -> list[tuple[int, int]]:
         """Where a free input lies in the state; one that nothing reads may have no place of its own."""
-        low, width = _bits(self._terms[name], self.state)
-        registers = [
-            s for s in self.segments if s.next is not None and s.low < low + width and low < s.low + s.width
-        ]
-        if registers:
-            raise ProofToolError(f"input {name} is no input of the model")
-        return low, width
+        import z3
+
+        term = self._terms[name]
+        parts = reversed(term.children()) if z3.is_app_of(term, z3.Z3_OP_CONCAT) else [term]
+        places = [_bits(part, self.state) for part in parts]
+        for low, width in places:
+            if any(
+                s.next is not None and s.low < low + width and low < s.low + s.width for s in self.segments
+            ):
+                raise ProofToolError(f"input {name} is no input of the model")
+        return places
 
     def _guard(self, harness: Harness) -> None:
         """The model asserts what the harness claims, and assumes what it assumes: not less, and not more."""

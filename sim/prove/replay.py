@@ -40,10 +40,12 @@ class Machine:
         """Inputs by name as bits of the state; those not named are zero."""
         bits = 0
         for name, value in inputs.items():
-            low, width = self._model.inputs[name]
-            if value >> width:
-                raise ValueError(f"{name} must be below {1 << width}, not {value!r}")
-            bits |= value << low
+            rest = value
+            for low, width in self._model.inputs[name]:
+                bits |= (rest & (1 << width) - 1) << low
+                rest >>= width
+            if rest:
+                raise ValueError(f"{value!r} does not fit into {name}")
         return bits
 
 

@@ -4,7 +4,7 @@ The real gates (``hdl/controller/bank.py``, ``channel.py``) hear any commands at
 each pair of commands that it binds, the gates of the second are closed until the rule's distance has passed. The proof
 links each age, which counts up, to the countdowns of the gates: together they are never less than the distance.
 
-Rules of scope COLUMN are in ``registers.py``; commands of one cycle are the scheduler's business.
+Rules of scope COLUMN are not here (``hdl/controller/registers.py``); commands of one cycle: ``scheduler.py``.
 """
 
 from itertools import pairwise
