@@ -34,6 +34,7 @@ COMMANDS = (
     "regress",
     "serve",
     "prove",
+    "mutate",
 )
 SMALL_PRODUCTS = ("demo", "ppl")
 """Commands whose numpy products are attention's, a few thousand numbers each: threads of a BLAS library only wait for

@@ -1,0 +1,174 @@
+"""One mutant before its judges."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import CodeType
+
+from host_runtime.mutate.judges import Judges, Stage
+from host_runtime.mutate.mutants import Mutant
+from host_runtime.mutate.tree import Tree
+from host_runtime.regress.record import Record
+
+__all__ = ["Reference", "Verdict", "circuits_of", "judge", "measure"]
+
+_PATIENCE, _TIMES = 60.0, 10.0
+"""A stage is given this many seconds, and this many times what it took on the sources as they are."""
+_ELABORATION = 600.0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the sources as they are do in a stage."""
+
+    seconds: float
+    circuit: str
+    """Digest of the stage's circuit; empty without one."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a mutant."""
+
+    result: str
+    """killed, survived or equivalent"""
+    by: str
+    """The test that failed first, or what else told the mutant from the original; the reason of an equivalence."""
+    seconds: float
+    timeout: bool = False
+
+
+def measure(tree: Tree, stage: Stage, seed: int) -> Reference:
+    """Run a stage on the sources as they are; ``ValueError`` unless every test passes or is skipped, and one passes."""
+    digest = ""
+    if stage.circuit:
+        ended = tree.run(["-m", "sim.circuit", stage.circuit], _ELABORATION)
+        if ended.code != 0:
+            raise ValueError(f"circuit {stage.circuit} cannot be elaborated: {_last(ended.output)}")
+        digest = _digest(ended.output)
+    began = time.monotonic()
+    record, output, code = _tests(tree, stage, seed, _ELABORATION)
+    if code != 0:
+        failed = _first_failure(record) or _last(output)
+        raise ValueError(f"the sources as they are do not pass stage {stage.name}: {failed}")
+    if not any(outcome.result == "passed" for outcome in record.outcomes.values()):
+        raise ValueError(f"stage {stage.name} has no test that passes")
+    return Reference(time.monotonic() - began, digest)
+
+
+def judge(
+    tree: Tree,
+    mutant: Mutant,
+    judges: Judges,
+    references: dict[str, Reference],
+    circuits: dict[str, str],
+    seed: int,
+) -> Verdict:
+    """Ask the stages one after the other until one tells the mutant from the original.
+
+    ``references`` by stage, ``circuits``: digests of ``judges.circuits``, for a mutant of the RTL.
+    """
+    began = time.monotonic()
+
+    def verdict(result: str, by: str, timeout: bool = False) -> Verdict:
+        return Verdict(result, by, round(time.monotonic() - began, 1), timeout)
+
+    if _same_code(mutant):
+        return verdict("equivalent", "the bytecode is the original's")
+    differs: set[str] = set()
+    same: set[str] = set()
+    with tree.mutated(mutant):
+        for stage in judges.of(mutant.path):
+            reference = references[stage.name]
+            if stage.circuit and stage.circuit not in differs:
+                if stage.circuit in same:
+                    continue
+                ended = tree.run(["-m", "sim.circuit", stage.circuit], _ELABORATION)
+                if ended.code != 0:
+                    return verdict("killed", f"elaboration of {stage.circuit}: {_last(ended.output)}")
+                if _digest(ended.output) == reference.circuit:
+                    same.add(stage.circuit)
+                    continue
+                differs.add(stage.circuit)
+            record, output, code = _tests(tree, stage, seed, _PATIENCE + _TIMES * reference.seconds)
+            if code is None:
+                return verdict("killed", f"time-out of {stage.name}, at {_running(record)}", timeout=True)
+            if code != 0:
+                return verdict("killed", _first_failure(record) or f"{stage.name}: {_last(output)}")
+        if mutant.path.parts[0] != "hdl" or differs:
+            return verdict("survived", "")
+        ended = tree.run(["-m", "sim.circuit", *circuits], _ELABORATION)
+        if ended.code != 0:
+            return verdict("killed", f"elaboration: {_last(ended.output)}")
+        found = dict(line.split() for line in ended.output.splitlines() if len(line.split()) == 2)
+        if found == circuits:
+            return verdict("equivalent", f"the Verilog of {len(circuits)} circuits is the original's")
+        return verdict("survived", "")
+
+
+def _tests(tree: Tree, stage: Stage, seed: int, seconds: float) -> tuple[Record, str, int | None]:
+    lines = tree.root / "record.jsonl"
+    lines.unlink(missing_ok=True)
+    keyword = ["-k", stage.keyword] if stage.keyword else []
+    plugins = ["-p", "no:xdist", "-p", "tests.recorder", "--record", str(lines)]
+    ended = tree.run(
+        ["-m", "pytest", "-x", "-q", *plugins, "--seed", str(seed), *keyword, *stage.tests], seconds
+    )
+    record = Record(seed)
+    if lines.exists():
+        record.update(lines)
+    return record, ended.output, ended.code
+
+
+def _first_failure(record: Record) -> str:
+    return next((outcome.id for outcome in record.outcomes.values() if outcome.result == "failed"), "")
+
+
+def _running(record: Record) -> str:
+    """About where a run that did not end was."""
+    return next(reversed(record.outcomes), "its first test")
+
+
+def _digest(output: str) -> str:
+    return output.split()[-1]
+
+
+def _last(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("E ")]
+    return (errors or lines or ["no message"])[-1].removeprefix("E ").strip()[:200]
+
+
+def _same_code(mutant: Mutant) -> bool:
+    name = str(mutant.path)
+    try:
+        return _code(compile(mutant.original, name, "exec")) == _code(compile(mutant.mutated, name, "exec"))
+    except (SyntaxError, ValueError):
+        return False
+
+
+def _code(code: CodeType) -> tuple[object, ...]:
+    """A code object without positions."""
+    constants = tuple(
+        _code(each) if isinstance(each, CodeType) else (type(each), each) for each in code.co_consts
+    )
+    return (
+        code.co_code,
+        constants,
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        code.co_cellvars,
+        code.co_flags,
+    )
+
+
+def circuits_of(tree: Tree, names: Sequence[str]) -> dict[str, str]:
+    """Digests of circuits of the sources as they are."""
+    ended = tree.run(["-m", "sim.circuit", *names], _ELABORATION)
+    found = dict(line.split() for line in ended.output.splitlines() if len(line.split()) == 2)
+    if ended.code != 0 or set(found) != set(names):
+        raise ValueError(f"circuits cannot be elaborated: {_last(ended.output)}")
+    return found
