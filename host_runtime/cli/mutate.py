@@ -123,7 +123,7 @@ def _judge(
 
     with output.working("mutants") as progress:
 
-        def preparing(stage: str, _part: float) -> None:
+        def preparing(stage: str) -> None:
             _say(output, f"the sources as they are: {stage}")
 
         def report(mutant: Mutant, verdict: Verdict) -> None:

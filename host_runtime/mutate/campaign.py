@@ -7,14 +7,14 @@ import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from host_runtime.mutate.judges import Judges
+from host_runtime.mutate.judges import Judges, Stage
 from host_runtime.mutate.mutants import Mutant
 from host_runtime.mutate.tree import Tree, private_tree
-from host_runtime.mutate.trial import Reference, Verdict, circuits_of, judge, measure
+from host_runtime.mutate.trial import Reference, Verdict, circuit, judge, measure
 from pim_model.buildcache import digest
 
 __all__ = ["Campaign", "totals"]
@@ -22,14 +22,6 @@ __all__ = ["Campaign", "totals"]
 _JUDGED = ("hdl", "pim_model", "sim", "host_runtime")
 _TOOL = ("host_runtime/mutate", "host_runtime/cli")  # not what the judges run on
 Report = Callable[[Mutant, Verdict], None]
-
-
-@dataclass(frozen=True)
-class _State:
-    """What a kept verdict depends on."""
-
-    sources: str
-    tests: str
 
 
 class Campaign:
@@ -40,10 +32,9 @@ class Campaign:
         self._directory = directory
         self._judges = judges
         self._seed = seed
-        self._state = _State(
-            _digest_of(checkout, [checkout / name for name in _JUDGED], _TOOL),
-            _digest_of(checkout, [checkout / "tests"], ("tests/mutation_waivers.toml",)) + f" seed {seed}",
-        )
+        self._sources = _digest_of(checkout, [checkout / name for name in _JUDGED], _TOOL)
+        tests = [path for path in (checkout / "tests").rglob("*.py") if not path.name.startswith("test_")]
+        self._helpers = _digest_of(checkout, tests)
         self._results = directory / "results.jsonl"
         self._references = directory / "references.json"
 
@@ -53,23 +44,24 @@ class Campaign:
         self._references.unlink(missing_ok=True)
 
     def known(self, mutants: Sequence[Mutant]) -> dict[str, Verdict]:
-        """Verdicts that still hold, by id: of these sources, and of these tests unless the mutant was killed."""
+        """Verdicts that still hold, by id: of these sources, and by the same tests unless the mutant was killed."""
         found: dict[str, Verdict] = {}
         lines = self._results.read_text(encoding="utf-8").splitlines() if self._results.exists() else []
-        names = {_name(mutant): mutant.id for mutant in mutants}
+        names = {_name(mutant): mutant for mutant in mutants}
         for line in lines:
             try:
                 entry = json.loads(line)
             except json.JSONDecodeError:
                 continue  # the end of a run that was killed
-            verdict = Verdict(**entry["verdict"])
-            stands = verdict.result != "survived" or entry["tests"] == self._state.tests
-            if entry["sources"] == self._state.sources and entry["mutant"] in names and stands:
-                found[names[entry["mutant"]]] = verdict
+            verdict, mutant = Verdict(**entry["verdict"]), names.get(entry["mutant"])
+            if mutant is None or entry["sources"] != self._sources:
+                continue
+            if verdict.result != "survived" or entry["judges"] == self._judges_of(mutant):
+                found[mutant.id] = verdict
         return found
 
     def run(
-        self, mutants: Sequence[Mutant], jobs: int, preparing: Callable[[str, float], None], report: Report
+        self, mutants: Sequence[Mutant], jobs: int, preparing: Callable[[str], None], report: Report
     ) -> None:
         """Judge ``mutants``; ``report`` hears of each at its end.
 
@@ -125,7 +117,7 @@ class Campaign:
                 raise
 
     def _prepare(
-        self, tree: Tree, mutants: Sequence[Mutant], preparing: Callable[[str, float], None]
+        self, tree: Tree, mutants: Sequence[Mutant], preparing: Callable[[str], None]
     ) -> tuple[dict[str, Reference], dict[str, str]]:
         """References of all stages that are needed, and the circuits if any mutant is one of the RTL."""
         needed = {stage.name: stage for mutant in mutants for stage in self._judges.of(mutant.path)}
@@ -135,23 +127,38 @@ class Campaign:
         kept: dict[str, Any] = {}
         if self._references.exists():
             kept = json.loads(self._references.read_text(encoding="utf-8"))
-        if kept.get("state") != asdict(self._state):
-            kept = {"state": asdict(self._state), "stages": {}, "circuits": {}}
 
-        def keep() -> None:
+        def keep(name: str, key: str, value: Any) -> None:
+            kept[name] = {"key": key, "value": value}
             self._references.write_text(json.dumps(kept, indent=1), encoding="utf-8")
 
-        rtl = any(mutant.path.parts[0] == "hdl" for mutant in mutants)
-        todo = [stage for stage in needed.values() if stage.name not in kept["stages"]]
-        for place, stage in enumerate(todo):
-            preparing(stage.name, place / len(todo))
-            kept["stages"][stage.name] = asdict(measure(tree, stage, self._seed))
-            keep()
-        if rtl and set(kept["circuits"]) != set(self._judges.circuits):
-            preparing("circuits", 1.0)
-            kept["circuits"] = circuits_of(tree, self._judges.circuits)
-            keep()
-        return {name: Reference(**entry) for name, entry in kept["stages"].items()}, kept["circuits"]
+        def lacks(name: str, key: str) -> bool:
+            return name not in kept or kept[name]["key"] != key
+
+        for stage in needed.values():
+            key = self._key(stage)
+            if lacks(stage.name, key):
+                preparing(stage.name)
+                keep(stage.name, key, asdict(measure(tree, stage, self._seed)))
+        circuits = self._judges.circuits if any(mutant.path.parts[0] == "hdl" for mutant in mutants) else ()
+        for name in circuits:
+            if lacks(name, self._sources):
+                preparing(f"circuit {name}")
+                keep(name, self._sources, circuit(tree, name))
+        return (
+            {name: Reference(**kept[name]["value"]) for name in needed},
+            {name: kept[name]["value"] for name in circuits},
+        )
+
+    def _key(self, stage: Stage) -> str:
+        """Names all that a stage depends on, besides a mutant."""
+        tests = [self._checkout / test.partition("::")[0] for test in stage.tests]
+        return digest(
+            repr(stage), f"seed {self._seed}", self._sources, self._helpers, _digest_of(self._checkout, tests)
+        )
+
+    def _judges_of(self, mutant: Mutant) -> str:
+        return digest(*(self._key(stage) for stage in self._judges.of(mutant.path)))
 
     def _one(
         self,
@@ -167,7 +174,8 @@ class Campaign:
         entry = {
             "id": mutant.id,
             "mutant": _name(mutant),
-            **asdict(self._state),
+            "sources": self._sources,
+            "judges": self._judges_of(mutant),
             "verdict": asdict(verdict),
         }
         with open(self._results, "a", encoding="utf-8") as file:
@@ -188,9 +196,11 @@ def _name(mutant: Mutant) -> str:
     return digest(str(mutant.path), mutant.mutated)
 
 
-def _digest_of(root: Path, places: Sequence[Path], left_out: Sequence[str]) -> str:
+def _digest_of(root: Path, places: Sequence[Path], left_out: Sequence[str] = ()) -> str:
+    """Of names and contents of all files in ``places``, which are files or folders below ``root``."""
     parts: list[str | Path] = []
-    for path in sorted(path for place in places for path in place.rglob("*") if path.is_file()):
+    files = {path for place in places for path in (place.rglob("*") if place.is_dir() else [place])}
+    for path in sorted(path for path in files if path.is_file()):
         name = path.relative_to(root).as_posix()
         if "__pycache__" not in name and not name.startswith(tuple(left_out)):
             parts += [name, path]

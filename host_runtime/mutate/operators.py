@@ -70,7 +70,10 @@ def _timing(source: Source, place: Place) -> Iterator[Edits]:
     called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _TIMES
     match node:
         case ast.Attribute(attr=name, ctx=ast.Load()) if name in _TIMES:
-            plain = not (isinstance(place.parent, ast.Call) and place.parent.func is node)
+            called_or_set = isinstance(place.parent, ast.Attribute) or (
+                isinstance(place.parent, ast.Call) and place.parent.func is node
+            )
+            plain = not called_or_set
         case _:
             plain = False
     if called or plain:
@@ -158,8 +161,9 @@ def _refresh(source: Source, place: Place) -> Iterator[Edits]:
     if assigned is not None and _REFRESH.search(assigned[0]) and not isinstance(assigned[1], ast.Constant):
         yield _replace(source, assigned[1], "0")
     match place.node:
-        case ast.Expr() | ast.AugAssign() as node if {"REFAB", "REFPB", "refresh"} & _names(node):
-            yield _replace(source, node, "pass")
+        case ast.Expr(value=value) | ast.AugAssign(value=value) as node if not isinstance(value, ast.List):
+            if {"REFAB", "REFPB", "refresh"} & _names(node):
+                yield _replace(source, node, "pass")
         case ast.If(test=test) if any(_REFRESH.search(name) for name in _names(test)):
             yield _replace(source, test, "False")
         case ast.Call(func=ast.Attribute(value=ast.Name(id="m"), attr="If" | "Elif"), args=[test]):
@@ -228,7 +232,7 @@ def _registered(source: Source, place: Place) -> bool:
     return any(
         isinstance(each.node, ast.AugAssign)
         and source.text(each.node.target) == "m.d.sync"
-        and any(re.search(rf"\b{name}\b[^,]*\.eq\(", source.text(each.node.value)) for name in names)
+        and any(re.search(rf"(?<![\w.]){name}\b[^,]*\.eq\(", source.text(each.node.value)) for name in names)
         for each in source.places
     )
 

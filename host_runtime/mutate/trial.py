@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from types import CodeType
 
@@ -12,7 +11,7 @@ from host_runtime.mutate.mutants import Mutant
 from host_runtime.mutate.tree import Tree
 from host_runtime.regress.record import Record
 
-__all__ = ["Reference", "Verdict", "circuits_of", "judge", "measure"]
+__all__ = ["Reference", "Verdict", "circuit", "judge", "measure"]
 
 _PATIENCE, _TIMES = 60.0, 10.0
 """A stage is given this many seconds, and this many times what it took on the sources as they are."""
@@ -40,14 +39,21 @@ class Verdict:
     timeout: bool = False
 
 
+class ElaborationError(ValueError):
+    """The sources give no circuit."""
+
+
+def circuit(tree: Tree, name: str) -> str:
+    """Digest of a circuit, as in ``sim.circuit``; :class:`ElaborationError` if there is none."""
+    ended = tree.run(["-m", "sim.circuit", name], _ELABORATION)
+    if ended.code != 0:
+        raise ElaborationError(f"elaboration of {name}: {_last(ended.output)}")
+    return ended.output.split()[-1]
+
+
 def measure(tree: Tree, stage: Stage, seed: int) -> Reference:
     """Run a stage on the sources as they are; ``ValueError`` unless every test passes or is skipped, and one passes."""
-    digest = ""
-    if stage.circuit:
-        ended = tree.run(["-m", "sim.circuit", stage.circuit], _ELABORATION)
-        if ended.code != 0:
-            raise ValueError(f"circuit {stage.circuit} cannot be elaborated: {_last(ended.output)}")
-        digest = _digest(ended.output)
+    digest = circuit(tree, stage.circuit) if stage.circuit else ""
     began = time.monotonic()
     record, output, code = _tests(tree, stage, seed, _ELABORATION)
     if code != 0:
@@ -77,35 +83,29 @@ def judge(
 
     if _same_code(mutant):
         return verdict("equivalent", "the bytecode is the original's")
-    differs: set[str] = set()
-    same: set[str] = set()
+    same: dict[str, bool] = {}  # by circuit
+
+    def untouched(name: str, digest: str) -> bool:
+        if name not in same:
+            same[name] = circuit(tree, name) == digest
+        return same[name]
+
     with tree.mutated(mutant):
-        for stage in judges.of(mutant.path):
-            reference = references[stage.name]
-            if stage.circuit and stage.circuit not in differs:
-                if stage.circuit in same:
+        try:
+            for stage in judges.of(mutant.path):
+                reference = references[stage.name]
+                if stage.circuit and untouched(stage.circuit, reference.circuit):
                     continue
-                ended = tree.run(["-m", "sim.circuit", stage.circuit], _ELABORATION)
-                if ended.code != 0:
-                    return verdict("killed", f"elaboration of {stage.circuit}: {_last(ended.output)}")
-                if _digest(ended.output) == reference.circuit:
-                    same.add(stage.circuit)
-                    continue
-                differs.add(stage.circuit)
-            record, output, code = _tests(tree, stage, seed, _PATIENCE + _TIMES * reference.seconds)
-            if code is None:
-                return verdict("killed", f"time-out of {stage.name}, at {_running(record)}", timeout=True)
-            if code != 0:
-                return verdict("killed", _first_failure(record) or f"{stage.name}: {_last(output)}")
-        if mutant.path.parts[0] != "hdl" or differs:
-            return verdict("survived", "")
-        ended = tree.run(["-m", "sim.circuit", *circuits], _ELABORATION)
-        if ended.code != 0:
-            return verdict("killed", f"elaboration: {_last(ended.output)}")
-        found = dict(line.split() for line in ended.output.splitlines() if len(line.split()) == 2)
-        if found == circuits:
-            return verdict("equivalent", f"the Verilog of {len(circuits)} circuits is the original's")
-        return verdict("survived", "")
+                record, output, code = _tests(tree, stage, seed, _PATIENCE + _TIMES * reference.seconds)
+                if code is None:
+                    return verdict("killed", f"time-out of {stage.name}, at {_running(record)}", timeout=True)
+                if code != 0:
+                    return verdict("killed", _first_failure(record) or f"{stage.name}: {_last(output)}")
+            if mutant.path.parts[0] == "hdl" and all(untouched(*each) for each in circuits.items()):
+                return verdict("equivalent", f"the Verilog of {len(circuits)} circuits is the original's")
+        except ElaborationError as error:
+            return verdict("killed", str(error))
+    return verdict("survived", "")
 
 
 def _tests(tree: Tree, stage: Stage, seed: int, seconds: float) -> tuple[Record, str, int | None]:
@@ -129,10 +129,6 @@ def _first_failure(record: Record) -> str:
 def _running(record: Record) -> str:
     """About where a run that did not end was."""
     return next(reversed(record.outcomes), "its first test")
-
-
-def _digest(output: str) -> str:
-    return output.split()[-1]
 
 
 def _last(output: str) -> str:
@@ -163,12 +159,3 @@ def _code(code: CodeType) -> tuple[object, ...]:
         code.co_cellvars,
         code.co_flags,
     )
-
-
-def circuits_of(tree: Tree, names: Sequence[str]) -> dict[str, str]:
-    """Digests of circuits of the sources as they are."""
-    ended = tree.run(["-m", "sim.circuit", *names], _ELABORATION)
-    found = dict(line.split() for line in ended.output.splitlines() if len(line.split()) == 2)
-    if ended.code != 0 or set(found) != set(names):
-        raise ValueError(f"circuits cannot be elaborated: {_last(ended.output)}")
-    return found

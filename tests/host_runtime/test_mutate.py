@@ -339,7 +339,7 @@ def test_a_campaign_goes_on(
     judged.clear()
     assert mutate("--count", "5", "--seed", "3") == (code, report)
     assert not judged
-    (small / "tests" / "test_more.py").touch()
+    (small / "tests" / "test_model.py").write_text(TEST_MODEL + "\n")
     mutate("--count", "5", "--seed", "3")
     assert judged == survivors, "other tests may kill them"
 
