@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
-from rich.markup import escape
+from rich.text import Text
 
 from host_runtime.cli.options import json_option
 from host_runtime.cli.output import Output
@@ -82,7 +82,7 @@ def mutate(
         chosen = _chosen(every, count, seed, only)
         if listing:
             for mutant in chosen:
-                output.print(escape(f"{mutant.id}  {mutant.function}\n{mutant.diff}\n"))
+                output.print(Text(f"{mutant.id}  {mutant.function}\n{mutant.diff}\n"))
             return 0
         place = (directory or build_root() / "mutate").resolve()
         campaign = Campaign(root, place, judges, seed)
@@ -138,7 +138,7 @@ def _judge(
 
 
 def _say(output: Output, text: str) -> None:
-    output.live.print(escape(text), soft_wrap=True)
+    output.live.print(Text(text), soft_wrap=True)  # an id may read like an emoji
 
 
 def _report(output: Output, chosen: Sequence[Mutant], verdicts: dict[str, Verdict]) -> int:
@@ -151,7 +151,7 @@ def _report(output: Output, chosen: Sequence[Mutant], verdicts: dict[str, Verdic
     total = totals(results)
     for mutant in chosen:
         if verdicts[mutant.id].result == "survived":
-            output.print(escape(f"survived: ianus mutate --only {mutant.id}\n{mutant.diff}"))
+            output.print(Text(f"survived: ianus mutate --only {mutant.id}\n{mutant.diff}"))
     late = sum(verdict.timeout for verdict in results)
     output.print(
         f"{total['mutants']} mutants: {total['killed']} killed ({late} by a time-out), {total['survived']} survived, "

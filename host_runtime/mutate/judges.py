@@ -41,8 +41,9 @@ class Waiver:
 
     def holds(self, mutant: Mutant) -> bool:
         """Whether it is about this mutant: by file, function and changed lines, wherever in the file they stand."""
-        found = (str(mutant.path), mutant.function, *mutant.changed)
-        return found == (self.file, self.function, self.before, self.after)
+        if (str(mutant.path), mutant.function) != (self.file, self.function):
+            return False
+        return mutant.changed == (self.before, self.after)
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,8 @@ class Mutant:
     @property
     def changed(self) -> tuple[str, str]:
         """The lines without and with the fault, without what is around them; for a waiver."""
-        old, new = [], []
-        for line in difflib.ndiff(*self._lines()):
-            if line.startswith("- "):
-                old.append(line[2:].strip())
-            elif line.startswith("+ "):
-                new.append(line[2:].strip())
+        marked = list(difflib.unified_diff(*self._lines(), lineterm="", n=0))[2:]
+        old, new = ([line[1:].strip() for line in marked if line[0] == sign] for sign in "-+")
         return "\n".join(old), "\n".join(new)
 
     @property

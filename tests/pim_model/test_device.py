@@ -147,6 +147,21 @@ def test_product_is_right_and_counted() -> None:
     assert cycles == device.read_register(Reg.COMPLETION_CYCLES) > 0
 
 
+def test_time_is_the_sum_of_the_macros() -> None:
+    """A refused one takes none, and gives none back."""
+    device = Device(TINY)
+    device.write_register(Reg.CONTROL, 0)
+    ends = []
+    for words in (MACRO.encode(), MACRO.encode(), (0xFF, *MACRO.encode()[1:]), MACRO.encode()):
+        push_words(device, words)
+        device.step()
+        ends.append((device.cycles, device.read_register(Reg.COMPLETION_CYCLES)))
+        device.write_register(Reg.COMPLETION_POP, 0)
+    one = ends[0][0]
+    assert one > 0
+    assert ends == [(one, one), (2 * one, one), (2 * one, 0), (3 * one, one)]
+
+
 def test_matrix_cache_sees_new_weights() -> None:
     device = Device(TINY)
     one = f32_to_bf16(np.ones((8, 128), np.float32))
