@@ -1,4 +1,4 @@
-"""What gates of banks and channel allow, cycle by cycle, is what the rule table allows: no cycle less, and none more."""
+"""What gates of banks and channel allow, cycle by cycle, is what the rule table allows: no cycle less, none more."""
 
 import random
 
@@ -63,7 +63,8 @@ def test_open_exactly_when_the_rules_allow(name, timing, seed):
     ops = issued_by(preset)
     by_bank = [op for op in (MicroOp.ACT, MicroOp.RD, MicroOp.WR, MicroOp.PRE, MicroOp.REFPB) if op in ops]
     dut, golden = Both(preset), Earliest(preset)
-    allowed, refused = set(), set()
+    allowed: set[MicroOp] = set()
+    refused: set[MicroOp] = set()
 
     def legal(op, bank, cycle):
         return golden.probe(op in REGISTER_OPS, micro(op, bank), cycle) == cycle
@@ -120,7 +121,8 @@ def test_rows_that_are_open(name, seed):
     dut = BankState(preset)
     ops = [MicroOp.ACT, MicroOp.PRE, MicroOp.PREA, MicroOp.ACTAB, MicroOp.ACTAF, MicroOp.RD, MicroOp.NOP]
     ops += [MicroOp.PREP] * dual
-    rows, pim = [None] * banks, False
+    rows: list[int | str | None] = [None] * banks
+    pim = False
     seen = set()
 
     async def testbench(ctx):
