@@ -58,10 +58,10 @@ def mutate(
     """Put faults into the RTL and the golden model of this checkout, one at a time, and see whether the tests notice.
 
     Each mutant lives in a private copy of the sources and goes through the stages of tests/mutation.toml that
-    concern its file, quickest first, until a test fails: it is killed. So is one for which a stage takes ten times
-    as long and a minute, and one that cannot be loaded. Equivalent is one of the same bytecode, of the same Verilog
-    in every circuit, or with a waiver in tests/mutation_waivers.toml. First the sources as they are must pass the
-    same stages.
+    concern its file, quickest first, until a test fails: it is killed. So is one for which a stage takes five times
+    as long and half a minute, and one that cannot be loaded. Equivalent is one of the same bytecode, of the same
+    Verilog in every circuit, or with a waiver in tests/mutation_waivers.toml. First the sources as they are must
+    pass the same stages.
 
     Verdicts are kept: a campaign that was interrupted goes on where it was, and after a change of the tests the
     survivors are judged again; a change of the sources starts anew. Exit code 1 if a mutant survives.

@@ -13,7 +13,7 @@ from host_runtime.regress.record import Record
 
 __all__ = ["Reference", "Verdict", "circuit", "judge", "measure"]
 
-_PATIENCE, _TIMES = 60.0, 10.0
+_PATIENCE, _TIMES = 30.0, 5.0
 """A stage is given this many seconds, and this many times what it took on the sources as they are."""
 _ELABORATION = 600.0
 
