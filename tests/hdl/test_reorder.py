@@ -43,8 +43,8 @@ def test_random_reads(timing_name, places, seed):
         for cycle in range(CYCLES):
             busy = cycle // 100 % 2  # reads come faster than they are taken, then the other way round
             # --- what stands in this cycle
-            head = reads[0] if reads else None
-            valid = head is not None and head.there
+            head = reads[0] if reads else Read(-1)
+            valid = head.there
             full.add(len(reads) == places)
             assert ctx.get(dut.space) == (len(reads) < places)
             assert ctx.get(dut.slot) == tail
