@@ -140,6 +140,8 @@ class Campaign:
             if lacks(stage.name, key):
                 preparing(stage.name)
                 keep(stage.name, key, asdict(measure(tree, stage, self._seed)))
+            if not kept[stage.name]["value"]["tests"]:
+                preparing(f"{stage.name} is left out: all of its tests are skipped here")
         circuits = self._judges.circuits if any(mutant.path.parts[0] == "hdl" for mutant in mutants) else ()
         for name in circuits:
             if lacks(name, self._sources):

@@ -143,7 +143,7 @@ def test_every_waiver_is_about_a_mutant(table: judges.Judges, every: list[Mutant
 # ------------------------------------------------------------------------------------------------- a small checkout
 
 MODEL = """\"\"\"A model.\"\"\"
-
+import time
 def clamp(value, limit):
     if value < limit:
         return value
@@ -151,7 +151,7 @@ def clamp(value, limit):
 
 def halve(value):
     while value > 9:
-        value = value // 2
+        value = value // 2; time.sleep(.01)
     return value
 
 def untested(value):
@@ -280,7 +280,7 @@ def results(report: Any) -> dict[str, str]:
 def test_verdicts(
     small: Path, mutate: Callable[..., tuple[int, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "_PATIENCE", 4.0)
+    monkeypatch.setattr(trial, "_PATIENCE", 12.0)
     monkeypatch.setattr(trial, "_TIMES", 0.0)
     # < and <=; the opposite; a loop without end; a sum that nobody asks for; what is never elaborated; and a circuit's.
     names = [
@@ -372,3 +372,12 @@ def test_the_list(mutate: Callable[..., tuple[int, Any]], capsys: pytest.Capture
     shown = capsys.readouterr().out
     assert "pim_model.thing:14:arithmetic:1  untested" in shown
     assert "+    return value - 1" in shown
+
+
+def test_a_stage_that_is_skipped_is_left_out(
+    small: Path, mutate: Callable[..., tuple[int, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (small / "tests" / "test_model.py").write_text("import pytest\npytest.importorskip('no_solver')\n")
+    code, report = mutate("--only", "pim_model.thing:4:condition:1")
+    assert (code, report["survived"]) == (1, 1)
+    assert "model is left out: all of its tests are skipped here" in capsys.readouterr().err
