@@ -7,7 +7,7 @@ import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,12 @@ class Campaign:
         """Names all that a stage depends on, besides a mutant."""
         tests = [self._checkout / test.partition("::")[0] for test in stage.tests]
         return digest(
-            repr(stage), f"seed {self._seed}", self._sources, self._helpers, _digest_of(self._checkout, tests)
+            repr([field.name for field in fields(Reference)]),
+            repr(stage),
+            f"seed {self._seed}",
+            self._sources,
+            self._helpers,
+            _digest_of(self._checkout, tests),
         )
 
     def _judges_of(self, mutant: Mutant) -> str:
