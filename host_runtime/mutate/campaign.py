@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import queue
 from collections.abc import Callable, Sequence
@@ -65,12 +66,18 @@ class Campaign:
     ) -> None:
         """Judge ``mutants``; ``report`` hears of each at its end.
 
-        First the sources as they are have to pass every stage that is needed: ``ValueError`` if they do not.
+        First the sources as they are have to pass every stage that is needed: ``ValueError`` if they do not, or if
+        another campaign is at work in the directory.
         """
         if not mutants:
             return
         self._directory.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
+            lock = stack.enter_context(open(self._directory / "lock", "w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"another campaign is at work in {self._directory}") from None
             trees = [
                 stack.enter_context(private_tree(self._checkout, self._directory / f"build-{place}"))
                 for place in range(min(jobs, len(mutants)))

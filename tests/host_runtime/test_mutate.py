@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import json
 import signal
 from collections import Counter
@@ -351,6 +352,16 @@ def test_sources_that_fail_are_refused(
     code, _ = mutate("--only", "pim_model.thing:4:*")
     assert code == 2
     assert "do not pass stage model: tests/test_model.py::test_halve" in capsys.readouterr().err
+
+
+def test_one_campaign_at_a_time(
+    small: Path, mutate: Callable[..., tuple[int, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (small / "out").mkdir()
+    with open(small / "out" / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert mutate("--only", "pim_model.thing:4:condition:1")[0] == 2
+    assert f"another campaign is at work in {small / 'out'}" in capsys.readouterr().err.replace("\n", "")
 
 
 def test_bad_input(
