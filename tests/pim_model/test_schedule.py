@@ -159,3 +159,19 @@ def test_cost_without_a_due_refresh_is_the_plain_one() -> None:
     assert macro_cycles(preset, macro, plain.cycles) == plain
     assert macro_cycles(preset, macro, 0).cycles == plain.cycles + 120
     assert plain.commands == {Op.ACTAB: 1, Op.MACAB: 64, Op.PREA: 1, Op.WRBIAS: 1, Op.WRGB: 64, Op.RDMAC: 1}
+
+
+def test_cost_of_a_macro_with_several_refreshes_is_that_of_its_commands() -> None:
+    """The closed count over numbered steps, and the placement of every command, at many phases."""
+    preset = config("tiny")
+    macro = matvec(40, 256, 20)
+    arrival = max(1, preset.timing.cycles("RLREG + BL"))
+    counts = set()
+    for phase in range(0, 1900, 19):
+        placed, cost = place(preset, macro, phase), macro_cycles(preset, macro, phase)
+        ends = [c + 1 + (arrival if micro.op is Op.RDMAC else 0) for c, _, micro in placed]
+        assert cost.cycles == max(ends)
+        refreshes = sum(micro.op is Op.REFAB for _, _, micro in placed)
+        assert cost.commands[Op.REFAB] == refreshes
+        counts.add(refreshes)
+    assert min(counts) >= 2
