@@ -73,6 +73,7 @@ def cli() -> None:
     ianus serve --config tiny --socket card       the RTL as a card behind the XDMA driver, for --card
     ianus paper                                   the claims of the IANUS paper, recomputed, with verdicts
     ianus prove                                   timing rules of the controllers, proved by induction
+    ianus mutate                                  faults put into RTL and golden model: do the tests notice?
     """
 
 
