@@ -34,6 +34,7 @@ COMMANDS = (
     "regress",
     "serve",
     "prove",
+    "mutate",
 )
 SMALL_PRODUCTS = ("demo", "ppl")
 """Commands whose numpy products are attention's, a few thousand numbers each: threads of a BLAS library only wait for
@@ -72,6 +73,7 @@ def cli() -> None:
     ianus serve --config tiny --socket card       the RTL as a card behind the XDMA driver, for --card
     ianus paper                                   the claims of the IANUS paper, recomputed, with verdicts
     ianus prove                                   timing rules of the controllers, proved by induction
+    ianus mutate                                  faults put into RTL and golden model: do the tests notice?
     """
 
 

@@ -8,6 +8,7 @@ Verilator from optimising anything away. Builds are ``bench-<unit>-<digest>/`` i
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import shlex
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from cocotb_tools import runner as cocotb_runner
 from pim_model.buildcache import build_root, digest, once
 from sim import coverage
 from sim.bench.designs import Design
+from sim.build import QUICK_BUILD
 from sim.compile import Log, Unit, compile_units
 from sim.coverage.verilog import toggles_off
 from sim.toolchain import (
@@ -37,9 +39,10 @@ __all__ = ["PortsOnlyVerilator", "build"]
 _WAIVERS = Path(__file__).resolve().parents[1] / "waivers.vlt"
 _COVERAGE = _WAIVERS.parent / "coverage" / "verilog.py"
 _CPP_FLAGS = "-march=native -fno-ipa-cp"  # GCC 12 crashes in that pass on the largest generated files
-_BUILD_ARGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing", "-Wall", "--output-split", "20000",
+_BUILD_ARGS = ("-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-timing", "-Wall",
                "-CFLAGS", _CPP_FLAGS)  # fmt: skip
-_MAKE_ARGS = ("OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
+_SPLIT = ("--output-split", "20000")
+_MAKE_ARGS = ("OPT_SLOW=-O0", "OPT_GLOBAL=-O2")
 _COUNTING = ("--coverage-line", "--coverage-toggle")
 _DEFINES = ("-DVERILATOR=1", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE=0", "-DVM_TRACE_FST=0",
             "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0")  # fmt: skip
@@ -76,10 +79,17 @@ class PortsOnlyVerilator(cocotb_runner.Verilator):
                 "cocotb's runner has changed: it must be looked at how it makes signals public now"
             )
         flags = [str(control) if word == "--public-flat-rw" else str(word) for word in verilate]
-        commands = [flags, [*map(str, make), *_MAKE_ARGS]]
+        commands = [flags, [*map(str, make), *_MAKE_ARGS, *_effort()[1]]]
         lines = [shlex.join(command) for command in commands]
         (Path(self.build_dir) / _COMMANDS).write_text("\n".join(lines) + "\n", encoding="utf-8")
         return commands
+
+
+def _effort() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """More arguments of Verilator and of make: what the compiler may cost."""
+    if os.environ.get(QUICK_BUILD) == "1":
+        return (), ("OPT_FAST=-O0",)
+    return _SPLIT, ("OPT_FAST=-O1",)
 
 
 def build(design: Design, *, waves: bool = False) -> Path:
@@ -88,7 +98,7 @@ def build(design: Design, *, waves: bool = False) -> Path:
     Raises :class:`~sim.toolchain.BuildError` with the end of the log when a tool is missing or fails.
     """
     text = design.verilog()
-    flags = repr((_BUILD_ARGS, _MAKE_ARGS, _TIMESCALE, _CONTROL, _COMMANDS, waves))
+    flags = repr((_BUILD_ARGS, _MAKE_ARGS, _effort(), _TIMESCALE, _CONTROL, _COMMANDS, waves))
     tools = f"cocotb {importlib.metadata.version('cocotb')}; {versions()}"
     control = (_WAIVERS, *((_COVERAGE,) if coverage.has_places(text) else ()))
     name = digest(text, design.unit, flags, *control, tools, target())
@@ -116,7 +126,7 @@ def _build(design: Design, text: str, work: Path, failed: Path, waves: bool) -> 
             sources=[*control, work / "unit.v"],
             hdl_toplevel=design.unit,
             build_dir=work,
-            build_args=[*_BUILD_ARGS, *(_COUNTING if counting else ())],
+            build_args=[*_BUILD_ARGS, *_effort()[0], *(_COUNTING if counting else ())],
             waves=waves,
             timescale=_TIMESCALE,
             log_file=log,

@@ -10,6 +10,7 @@ import pytest
 from pim_model.device import BusError, Device
 from pim_model.mapping.layout import pack
 from pim_model.numerics.bf16 import bf16_to_f32, f32_to_bf16
+from pim_model.schedule import place
 from pim_model.spec.config import config
 from pim_model.spec.errors import ErrorSource, Status
 from pim_model.spec.macro import MatVec
@@ -145,6 +146,21 @@ def test_product_is_right_and_counted() -> None:
         }  # fmt: skip
     cycles = device.read_register(Reg.CYCLES_LOW)
     assert cycles == device.read_register(Reg.COMPLETION_CYCLES) > 0
+
+
+def test_time_is_the_sum_of_the_macros() -> None:
+    """A refused one takes none, and gives none back."""
+    device = Device(TINY)
+    device.write_register(Reg.CONTROL, 0)
+    ends = []
+    for words in (MACRO.encode(), MACRO.encode(), (0xFF, *MACRO.encode()[1:]), MACRO.encode()):
+        push_words(device, words)
+        device.step()
+        ends.append((device.cycles, device.read_register(Reg.COMPLETION_CYCLES)))
+        device.write_register(Reg.COMPLETION_POP, 0)
+    one = ends[0][0]
+    assert one > 0
+    assert ends == [(one, one), (2 * one, one), (2 * one, 0), (3 * one, one)]
 
 
 def test_matrix_cache_sees_new_weights() -> None:
@@ -322,3 +338,31 @@ def test_refresh_is_on_after_reset_and_costs_cycles() -> None:
     cycles, refreshes = totals[1]
     assert refreshes == cycles // 1900
     assert cycles > totals[0][0] + 100 * refreshes
+
+
+def test_refreshes_inside_products_are_due_by_the_clock(rng: np.random.Generator) -> None:
+    """The first row that a refresh precedes is the first that would open when it is due, not a cycle before."""
+    device = Device(TINY)
+    device.record()
+    interval, begun, due, telling = TINY.timing.refresh_interval, 0, TINY.timing.refresh_interval, 0
+
+    def tells(macro: MatVec) -> bool:
+        """Whether the schedule would be another if the refresh were due a cycle before."""
+        return place(TINY, macro, due - begun) != place(TINY, macro, due - begun - 1)
+
+    for _ in range(300):
+        macros = [
+            replace(MACRO, rows=int(rng.integers(1, 60)), columns=int(rng.integers(1, 128)))
+            for _ in range(100 if due - begun < 400 else 1)
+        ]
+        macro = next(filter(tells, macros), macros[0])
+        telling += tells(macro)
+        push(device, macro)
+        device.step()
+        pop(device)
+        placed = place(TINY, macro, due - begun)
+        assert [(e.cycle - begun, e.slot, e.micro) for e in device.recorded() if e.channel == 0] == placed
+        due += interval * sum(micro.op is MicroOp.REFAB for _, _, micro in placed)
+        begun = device.cycles
+        device.record()
+    assert telling > 3

@@ -14,6 +14,7 @@ from pim_model.numerics import activation
 from pim_model.numerics.bf16 import bf16_to_f32, f32_to_bf16
 from pim_model.numerics.profiles import profile
 from pim_model.program_schedule import place_program, program_cost
+from pim_model.schedule import macro_cycles
 from pim_model.spec.config import Config, config
 from pim_model.spec.errors import Status
 from pim_model.spec.geometry import Geometry
@@ -342,6 +343,21 @@ def test_cycles_and_counters_are_those_of_the_schedule(timing_name: str) -> None
             wanted = cost.commands[channel].get(op, 0) + closing[channel].get(op, 0)
             assert counted == wanted, (channel, op)
     assert device.cycles == cost.cycles
+
+
+@pytest.mark.parametrize(
+    ("timing_name", "rest"),
+    # tRP; in register mode also the way out of it
+    [("ianus_ck", 15), ("ianus_printed", 30), ("aim_simulator", 32), ("fpga_controller", 15)],
+)
+def test_instructions_rest_after_a_product_for_all_that_may_bind(timing_name: str, rest: int) -> None:
+    shape = config("tiny", timing_name)
+    device = Device(shape)
+    device.write_register(Reg.CONTROL, 0)
+    product = MatVec(tag=0, rows=8, columns=128, weight_row=5, input_offset=0, output_offset=1024)
+    reads = isr(M.RD_SBK, 2, mask=BOTH, gpr0=0)
+    alone = macro_cycles(shape, product).cycles + program_cost(shape, [reads]).cycles
+    assert program(device, product, reads) == (7, Status.OK, alone + rest)
 
 
 @pytest.mark.parametrize("timing_name", TIMINGS)

@@ -159,3 +159,19 @@ def test_cost_without_a_due_refresh_is_the_plain_one() -> None:
     assert macro_cycles(preset, macro, plain.cycles) == plain
     assert macro_cycles(preset, macro, 0).cycles == plain.cycles + 120
     assert plain.commands == {Op.ACTAB: 1, Op.MACAB: 64, Op.PREA: 1, Op.WRBIAS: 1, Op.WRGB: 64, Op.RDMAC: 1}
+
+
+def test_cost_of_a_macro_with_several_refreshes_is_that_of_its_commands() -> None:
+    """Where the last refresh just goes before the last row, and just does not: elsewhere its place costs nothing."""
+    preset = config("tiny")
+    macro = matvec(40, 256, 20)
+    arrival = max(1, preset.timing.cycles("RLREG + BL"))
+    refreshes = [macro_cycles(preset, macro, phase).commands[Op.REFAB] for phase in range(1900)]
+    edges = [phase for phase in range(1, 1900) if refreshes[phase] != refreshes[phase - 1]]
+    assert edges
+    assert min(refreshes) >= 2
+    for phase in {phase for edge in edges for phase in (edge - 1, edge)}:
+        placed, cost = place(preset, macro, phase), macro_cycles(preset, macro, phase)
+        ends = [c + 1 + (arrival if micro.op is Op.RDMAC else 0) for c, _, micro in placed]
+        assert cost.cycles == max(ends)
+        assert cost.commands[Op.REFAB] == sum(micro.op is Op.REFAB for _, _, micro in placed)

@@ -1,0 +1,1 @@
+"""Mutation: are the tests good enough to notice a fault that is put into the sources (``ianus mutate``)?"""
