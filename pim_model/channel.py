@@ -50,6 +50,8 @@ class Channel:
         self.geometry = storage.geometry
         if not 0 <= index < self.geometry.channels:
             raise ValueError(f"index must be from 0 to {self.geometry.channels - 1}, not {index!r}")
+        self.index = index
+        """Which channel it is."""
         self.banks = [Bank(storage, index, bank, dual=dual) for bank in range(self.geometry.banks)]
         self._dual = dual
         self._mac_group = profile(numerics).mac_group

@@ -9,7 +9,7 @@ It shares the rule table with the controller and nothing else. Finding codes: th
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pim_model.checker_dual import DualState
 from pim_model.checker_refresh import RefreshWindow
@@ -29,12 +29,26 @@ Finding = int
 FAW_ACTIVATIONS = 4
 """Single-bank activations that one tFAW window holds."""
 
+_RECENT = 256
+"""Commands that an error can name as the ones before."""
+
 
 class ProtocolError(Exception):
-    """A command that the device forbids."""
+    """A command that the device forbids.
 
-    def __init__(self, cycle: int, micro: Micro, findings: Sequence[Finding]) -> None:
-        super().__init__(f"cycle {cycle}: {micro} breaks {', '.join(map(describe, findings))}")
+    ``since``: for timing rules among ``findings``, what they count from.
+    """
+
+    def __init__(
+        self,
+        cycle: int,
+        micro: Micro,
+        findings: Sequence[Finding],
+        since: Mapping[Finding, str] | None = None,
+    ) -> None:
+        known = since or {}
+        broken = (describe(each) + (f" ({known[each]})" if each in known else "") for each in findings)
+        super().__init__(f"cycle {cycle}: {micro} breaks {', '.join(broken)}")
         self.cycle = cycle
         self.micro = micro
         self.findings = tuple(findings)
@@ -71,6 +85,7 @@ class Checker:
         self._window = RefreshWindow(config.timing, self._geometry.banks)
         self._cycle, self._slot = -1, 1
         self._first: Op | None = None  # first command of this cycle
+        self._recent: deque[tuple[int, Micro]] = deque(maxlen=_RECENT)
 
     def probe(self, cycle: int, slot: int, micro: Micro) -> list[Finding]:
         """What the command would break, in ascending order of codes; nothing changes."""
@@ -101,9 +116,10 @@ class Checker:
         where = self._touch(micro)
         found = self._judge(cycle, slot, micro, where)
         if found and self.strict:
-            raise ProtocolError(cycle, micro, found)
+            raise ProtocolError(cycle, micro, found, self._since(cycle, micro, where))
         if micro.op is Op.NOP:
             return found
+        self._recent.append((cycle, micro))
         if cycle > self._cycle:
             self._first = micro.op
         self._cycle, self._slot = cycle, slot
@@ -139,6 +155,23 @@ class Checker:
         if count is not None:
             cycle = max(cycle, self._activations[count - 1] + self._faw)
         return cycle + self._bus_conflict(cycle, slot, micro.op)
+
+    def _since(self, cycle: int, micro: Micro, where: Touch | None) -> dict[Finding, str]:
+        """For each timing rule that the command breaks: how long after which command it comes."""
+        since: dict[Finding, str] = {}
+        if where is None:
+            return since
+        for tracker in self._after[micro.op]:
+            last = tracker.last(where)
+            if cycle < last + tracker.cycles:
+                before = (
+                    str(earlier)
+                    for at, earlier in reversed(self._recent)
+                    if at == last and earlier.op in RULES[tracker.index].before
+                )
+                told = f"{next(before, 'a command')} in cycle {last}"
+                since[tracker.index] = f"{cycle - last} of {tracker.cycles} cycles after {told}"
+        return since
 
     def _bus_conflict(self, cycle: int, slot: int, op: Op) -> bool:
         """Slot 1 is for register commands; one register command and one data write in a cycle.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import cocotb
 
 from pim_model.channel import Channel
-from pim_model.checker import Checker
+from pim_model.checker import Checker, ProtocolError
 from pim_model.spec.config import Config
 from pim_model.spec.micro import READ_DATA, REGISTER_OPS, WRITE_DATA, Micro
 from pim_model.spec.micro import MicroOp as Op
@@ -41,7 +41,7 @@ class AimResponder:
         The golden channel, which does what the commands say.
     config : Config
     judge : bool
-        Whether the golden checker watches; a violation raises :class:`~pim_model.checker.ProtocolError`.
+        Whether the golden checker watches; a violation is an ``AssertionError`` that names the channel.
 
     Attributes
     ----------
@@ -101,7 +101,10 @@ class AimResponder:
     def _take(self, cycle: int, slot: int, micro: Micro) -> None:
         assert (slot == 1) == (micro.op in REGISTER_OPS), f"cycle {cycle}: {micro} in slot {slot}"
         if self.checker is not None:
-            self.checker.issue(cycle, slot, micro)
+            try:
+                self.checker.issue(cycle, slot, micro)
+            except ProtocolError as error:
+                raise AssertionError(f"channel {self.channel.index}: {error}") from error
         self.log.append(Issued(cycle, slot, micro))
         if self.hears:
             self.hears(cycle, micro.op, micro.bank, micro.row, micro.column)

@@ -12,7 +12,7 @@ from pim_model.spec.errors import Violation
 from pim_model.spec.micro import Micro, Mode
 from pim_model.spec.micro import MicroOp as Op
 from pim_model.spec.timing import TIMINGS, timing
-from pim_model.spec.timing_rules import RULES
+from pim_model.spec.timing_rules import RULES, Scope
 
 FAR = 300  # more than any rule
 
@@ -275,13 +275,31 @@ def test_bus_of_a_command_outside_the_device(timing_name: str) -> None:
     assert checker.issue(2 * FAR, 1, Micro(Op.PREP)) == [Violation.COMMAND_BUS, Violation.OPERAND]
 
 
+def test_an_error_names_the_command_before_and_both_cycles() -> None:
+    checker = Checker(config("ianus"), strict=True)
+    checker.issue(FAR, 0, Micro(Op.ACTAB, row=3))
+    for row in range(2):
+        checker.issue(FAR + 1 + row, 1, Micro(Op.WRGB, column=row))
+    wanted = checker.config.timing.between(Op.ACTAB, Op.MACAB, Scope.BANK)
+    early = Micro(Op.MACAB)
+    with pytest.raises(ProtocolError) as caught:
+        checker.issue(FAR + wanted - 1, 0, early)
+    assert str(caught.value) == (
+        f"cycle {FAR + wanted - 1}: {early} breaks tRCDMAC ({wanted - 1} of {wanted} cycles after "
+        f"{Micro(Op.ACTAB, row=3)} in cycle {FAR})"
+    )
+
+
 def test_probe_changes_nothing_and_strict_raises() -> None:
     checker = Checker(config("ianus"), strict=True)
     checker.issue(0, 0, A1)
     ras = next(rule.name for rule in RULES if rule.name == "tRAS")
     for _ in range(2):
         assert [describe(finding) for finding in checker.probe(20, 0, Micro(Op.PREA))] == [ras]
-    with pytest.raises(ProtocolError, match=r"^cycle 20: PREA\(.*\) breaks tRAS$") as caught:
+    with pytest.raises(
+        ProtocolError,
+        match=r"^cycle 20: PREA\(.*\) breaks tRAS \(20 of 21 cycles after ACT\(.*\) in cycle 0\)$",
+    ) as caught:
         checker.issue(20, 0, Micro(Op.PREA))
     assert caught.value.cycle == 20
     assert checker.issue(21, 0, Micro(Op.PREA)) == []
