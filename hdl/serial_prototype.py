@@ -16,7 +16,7 @@ __all__ = ["SerialPrototype"]
 class SerialPrototype(wiring.Component):
     """:class:`~hdl.standalone.Standalone` behind a :class:`~hdl.host.serial_link.SerialLink`, without a reset.
 
-    What configuration puts into the flip-flops is where it starts. A reset would reach 9 of 10 of them, each by wires
+    What configuration puts into the flip-flops is where it starts. A reset would reach most of them, each by wires
     that the router of an FPGA has not too many of; so the clock must stand until it is steady.
 
     Parameters

@@ -3,10 +3,14 @@
 # Ref: AMBA AXI and ACE Protocol Specification (ARM IHI 0022), chapters A2 and B1
 """
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from amaranth import Cat, Signal
 from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Axi4LiteSignature", "Axi4Signature", "Burst", "Resp"]
+__all__ = ["Axi4LiteSignature", "Axi4Signature", "Burst", "Channel", "Resp", "channels"]
 
 
 class Resp(enum.Enum, shape=2):
@@ -79,3 +83,25 @@ class Axi4Signature(wiring.Signature):
                 "rready": Out(1),
             }
         )
+
+
+class Channel(NamedTuple):
+    """One end of a channel of a bus: payload and handshake."""
+
+    payload: Cat
+    valid: Signal
+    ready: Signal
+
+
+def channels(outer, inner) -> Iterator[tuple[str, Channel, Channel, bool]]:
+    """Each channel of a bus from ``outer`` to ``inner``: name, source, sink, whether it goes back to ``outer``."""
+    names = list(inner.signature.members)
+    for name in ("aw", "w", "b", "ar", "r"):
+        handshake = (f"{name}valid", f"{name}ready")
+        fields = [each for each in names if each.startswith(name) and each not in handshake]
+        first, second = (
+            Channel(Cat(getattr(bus, field) for field in fields), *(getattr(bus, each) for each in handshake))
+            for bus in (outer, inner)
+        )
+        back = name in ("b", "r")
+        yield (name, second, first, True) if back else (name, first, second, False)

@@ -1,9 +1,11 @@
 """A host bus from one clock to another."""
 
-from amaranth import Cat, Module, Signal
+from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.fifo import AsyncFIFO
 from amaranth.lib.wiring import In, Out
+
+from .axi import channels
 
 __all__ = ["DEPTH", "BusCrossing"]
 
@@ -40,27 +42,21 @@ class BusCrossing(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         outer, inner = self._domains
-        names = list(self.inner.signature.members)
         # Nothing is taken in the cycles of a reset, which would drop it.
         alive = {domain: Signal(name=f"{domain}_alive") for domain in self._domains}
         for domain, signal in alive.items():
             m.d[domain] += signal.eq(1)
-        for channel in ("aw", "w", "b", "ar", "r"):
-            back = channel in ("b", "r")
-            source, sink = (self.inner, self.outer) if back else (self.outer, self.inner)
+        for name, source, sink, back in channels(self.outer, self.inner):
             written, read = (inner, outer) if back else (outer, inner)
-            handshake = (f"{channel}valid", f"{channel}ready")
-            fields = [name for name in names if name.startswith(channel) and name not in handshake]
-            payload = Cat(getattr(source, name) for name in fields)
-            m.submodules[channel] = fifo = AsyncFIFO(
-                width=len(payload), depth=DEPTH, w_domain=written, r_domain=read
+            m.submodules[name] = fifo = AsyncFIFO(
+                width=len(source.payload), depth=DEPTH, w_domain=written, r_domain=read
             )
             m.d.comb += [
-                fifo.w_data.eq(payload),
-                fifo.w_en.eq(getattr(source, handshake[0]) & alive[written]),
-                getattr(source, handshake[1]).eq(fifo.w_rdy & alive[written]),
-                Cat(getattr(sink, name) for name in fields).eq(fifo.r_data),
-                getattr(sink, handshake[0]).eq(fifo.r_rdy),
-                fifo.r_en.eq(getattr(sink, handshake[1])),
+                fifo.w_data.eq(source.payload),
+                fifo.w_en.eq(source.valid & alive[written]),
+                source.ready.eq(fifo.w_rdy & alive[written]),
+                sink.payload.eq(fifo.r_data),
+                sink.valid.eq(fifo.r_rdy),
+                fifo.r_en.eq(sink.ready),
             ]
         return m

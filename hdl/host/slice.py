@@ -4,11 +4,13 @@ In an FPGA this is what lets the bus run far from the logic; in simulation no lo
 input changes.
 """
 
-from amaranth import Cat, Module, Signal
+from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hdl.stream import StreamFifo
+
+from .axi import channels
 
 __all__ = ["BusSlice"]
 
@@ -32,19 +34,14 @@ class BusSlice(wiring.Component):
         # Nothing is taken in the cycles of a reset, which would drop it.
         alive = Signal()
         m.d.sync += alive.eq(1)
-        names = list(self.inner.signature.members)
-        for channel in ("aw", "w", "b", "ar", "r"):
-            source, sink = (self.inner, self.outer) if channel in ("b", "r") else (self.outer, self.inner)
-            handshake = (f"{channel}valid", f"{channel}ready")
-            fields = [name for name in names if name.startswith(channel) and name not in handshake]
-            payload = Cat(getattr(source, name) for name in fields)
-            m.submodules[channel] = fifo = StreamFifo(len(payload), 2)
+        for name, source, sink, _ in channels(self.outer, self.inner):
+            m.submodules[name] = fifo = StreamFifo(len(source.payload), 2)
             m.d.comb += [
-                fifo.i.p.eq(payload),
-                fifo.i.valid.eq(getattr(source, handshake[0]) & alive),
-                getattr(source, handshake[1]).eq(fifo.i.ready & alive),
-                Cat(getattr(sink, name) for name in fields).eq(fifo.o.p),
-                getattr(sink, handshake[0]).eq(fifo.o.valid),
-                fifo.o.ready.eq(getattr(sink, handshake[1])),
+                fifo.i.p.eq(source.payload),
+                fifo.i.valid.eq(source.valid & alive),
+                source.ready.eq(fifo.i.ready & alive),
+                sink.payload.eq(fifo.o.p),
+                sink.valid.eq(fifo.o.valid),
+                fifo.o.ready.eq(sink.ready),
             ]
         return m

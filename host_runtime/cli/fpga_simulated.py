@@ -103,10 +103,10 @@ def serve(name: str, netlist: bool, link: Path, json_path: str | None) -> int:
     from sim.serial_line import SerialLine
 
     output = Output(json_path)
+    target, simulated = _simulated(name, netlist, teller(output))
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
-    target, simulated = _simulated(name, netlist, teller(output))
     began = time.perf_counter()
     with SerialLine(simulated) as line, _linked(link, line.path):
         output.live.print(f"serving {target.title} at {link}; Ctrl-C ends it", soft_wrap=True)

@@ -13,6 +13,7 @@ import tty
 import zlib
 
 from host_runtime.errors import AccessError, LinkDown, TransportError
+from host_runtime.transport import PATIENCE
 from host_runtime.transport.base import Transport
 from pim_model.spec.geometry import COLUMN_BYTES
 from pim_model.spec.link import ANSWER_BYTES, CRC_BYTES, MOST_BYTES, MOST_WAIT, START, Kind, LinkStatus
@@ -42,7 +43,7 @@ class UartTransport(Transport):
 
     name = "uart"
 
-    def __init__(self, path: str, *, baud: int = BAUD, timeout: float = 0.5):
+    def __init__(self, path: str, *, baud: int = BAUD, timeout: float = PATIENCE):
         speed = getattr(termios, f"B{baud}", None)
         if speed is None:
             raise ValueError(f"baud must be a rate that termios names, not {baud!r}")

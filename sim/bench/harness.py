@@ -56,13 +56,13 @@ class Harness:
         """Whether no item is left out: only then there must have been enough of everything."""
         return not self._kept
 
-    def items(self, name: str, count: int, make: Callable[[random.Random], T]) -> Iterator[T]:
-        """Random items of a stream, each from a generator of its own; a repeat may leave some out."""
+    def items(self, name: str, count: int, make: Callable[[random.Random], T]) -> Iterator[tuple[int, T]]:
+        """Number and item of a random stream, each from a generator of its own; a repeat may leave some out."""
         for number in range(count):
             if self.keeps(name, number):
                 item = make(self.rng(f"{name} {number}"))
                 self.tell(name, number, item)
-                yield item
+                yield number, item
 
     def keeps(self, name: str, number: int) -> bool:
         """Whether this run has that item of a stream, a name without a space."""

@@ -49,5 +49,5 @@ def keep_last(path: Path, ticks: int) -> None:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8", errors="strict") as file:
+    with path.open(encoding="utf-8") as file:
         yield from file

@@ -25,7 +25,9 @@ async def normal_traffic(dut: Any) -> None:
     bench = ControllerBench(dut)
     await bench.begin()
     count = 0
-    for request, quiet in bench.items("requests", REQUESTS * bench.rounds, bench.random_request_and_quiet):
+    for _, (request, quiet) in bench.items(
+        "requests", REQUESTS * bench.rounds, bench.random_request_and_quiet
+    ):
         bench.requests.send(request)
         count += 1
         if quiet:  # for a refresh with nothing to do
@@ -76,8 +78,8 @@ async def macros(dut: Any) -> None:
             random_macro(rng, bench.config, rng.getrandbits(16)),
         )
 
-    for number, (before, wait, macro) in enumerate(bench.items("macros", MACROS * bench.rounds, turn)):
-        for request in bench.items(f"requests{number}", before, bench.random_request):
+    for number, (before, wait, macro) in bench.items("macros", MACROS * bench.rounds, turn):
+        for _, request in bench.items(f"requests{number}", before, bench.random_request):
             bench.requests.send(request)
         await bench.idle(wait)
         await bench.within(60_000, cocotb.start_soon(bench.run_macro(macro)))

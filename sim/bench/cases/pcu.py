@@ -33,7 +33,7 @@ async def macros(dut: Any) -> None:
 
     host = cocotb.start_soon(_host(bench))
     count = wrong = 0
-    for macro, words, quiet in bench.items("macros", MACROS * bench.rounds, turn):
+    for _, (macro, words, quiet) in bench.items("macros", MACROS * bench.rounds, turn):
         count += 1
         wrong += words != macro.encode()
         bench.push(words)

@@ -47,7 +47,7 @@ async def fails_on_a_few(dut: Any) -> None:
     bench = Harness(dut)
     await bench.start()
     large = 0
-    for number in bench.items("numbers", 300, lambda rng: rng.randrange(1000)):
+    for _, number in bench.items("numbers", 300, lambda rng: rng.randrange(1000)):
         dut.row0.value = number
         await bench.idle(20)
         large += number > 900

@@ -65,7 +65,9 @@ async def macros(dut: Any) -> None:
     await _fill(bench)
     await bench.write_register(Reg.IRQ_ENABLE, Irq.COMPLETION)
     traffic = cocotb.start_soon(_traffic(bench))
-    macros = list(bench.items("macros", MACROS * bench.rounds, lambda own: _macro(bench, own)))
+    macros = [
+        words for _, words in bench.items("macros", MACROS * bench.rounds, lambda own: _macro(bench, own))
+    ]
     while macros or bench.due:
         while macros and (not bench.due or rng.random() < 0.6) and await bench.read_register(Reg.MACRO_SPACE):
             await bench.push(macros.pop(0))
