@@ -31,11 +31,12 @@ __all__ = ["Build", "build", "design", "identity", "netlist"]
 
 # ABC9's short script: with its default one the equivalences that it looks for among four processing units take longer
 # than everything else together. Flat: module by module Yosys 0.70 fails an assertion of its own when it puts a module
-# together again.
+# together again. No LUTs wider than four inputs: those fill a slice with wires from everywhere, and the middle of the
+# device then has more of them than it can route.
 SYNTHESIS = """\
 read_rtlil top.il
 scratchpad -set abc9.script +&if,{C},{W},{D},{R},-v;&mfs
-synth_ecp5 -top top -run begin:json
+synth_ecp5 -top top -nowidelut -run begin:json
 opt_clean -purge
 check
 stat
@@ -88,11 +89,13 @@ def identity(board: Board, text: str) -> str:
 
 
 def _place(board: Board) -> tuple[str, ...]:
-    # Timing may fail here, so that the report is written; it is judged afterwards.
+    # Placed for short wires alone, since it is wires that are short here, not time. Timing may fail, so that the report
+    # is written; it is judged afterwards.
     return (
         f"--{board.device}", "--package", board.package, "--speed", board.speed, "--seed", str(_SEED),
         "--json", "top.json", "--lpf", "top.lpf", "--textcfg", "top.config", "--report", "report.json",
         "--timing-allow-fail", "-q", "--log", "nextpnr-ecp5.log", "--router", "router2",
+        "--no-tmdriv",
     )  # fmt: skip
 
 
