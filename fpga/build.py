@@ -94,8 +94,8 @@ def _place(board: Board) -> tuple[str, ...]:
     return (
         f"--{board.device}", "--package", board.package, "--speed", board.speed, "--seed", str(_SEED),
         "--json", "top.json", "--lpf", "top.lpf", "--textcfg", "top.config", "--report", "report.json",
-        "--timing-allow-fail", "-q", "--log", "nextpnr-ecp5.log", "--router", "router2",
-        "--no-tmdriv",
+        "--timing-allow-fail", "-q", "--log", "nextpnr-ecp5.log", "--placer", "static", "--no-tmdriv",
+        "--router", "router2",
     )  # fmt: skip
 
 

@@ -1,11 +1,14 @@
 """The age of normal traffic."""
 
+import pytest
+
 from hdl.host.waiting import OLDEST_BITS, Waiting
 
 from .simulate import run
 
 
-def test_age_counts_from_the_first_cycle_and_ends_with_a_pause():
+@pytest.mark.parametrize("start", [0, *(1 << bit for bit in range(4, 32))])
+def test_age_counts_from_the_first_cycle_and_ends_with_a_pause(start):
     dut = Waiting()
 
     async def testbench(ctx):
@@ -18,9 +21,9 @@ def test_age_counts_from_the_first_cycle_and_ends_with_a_pause():
             (22, 1, 22),
             (23, 1, 22),
         ):
-            ctx.set(dut.now, now)
+            ctx.set(dut.now, start + now)
             ctx.set(dut.traffic, traffic)
-            assert ctx.get(dut.since) == since, f"cycle {now}"
+            assert ctx.get(dut.since) == start + since, f"cycle {now}"
             await ctx.tick()
 
     run(dut, testbench)

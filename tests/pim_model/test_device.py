@@ -10,12 +10,20 @@ import pytest
 from pim_model.device import BusError, Device
 from pim_model.mapping.layout import pack
 from pim_model.numerics.bf16 import bf16_to_f32, f32_to_bf16
-from pim_model.schedule import place
+from pim_model.schedule import macro_cycles, place
 from pim_model.spec.config import config
 from pim_model.spec.errors import ErrorSource, Status
 from pim_model.spec.macro import MatVec
 from pim_model.spec.micro import MicroOp
-from pim_model.spec.registers import COMPLETION_VALID, REGISTERS, Access, Reg, command_counter, macro_word
+from pim_model.spec.registers import (
+    COMPLETION_VALID,
+    REGISTERS,
+    Access,
+    Control,
+    Reg,
+    command_counter,
+    macro_word,
+)
 
 TINY = config("tiny")
 BASE = TINY.buffer_base
@@ -366,3 +374,20 @@ def test_refreshes_inside_products_are_due_by_the_clock(rng: np.random.Generator
         begun = device.cycles
         device.record()
     assert telling > 3
+
+
+def test_the_first_refresh_is_due_an_interval_after_it_was_enabled() -> None:
+    """Told by products that take another time if it is due a cycle later."""
+    due = TINY.timing.refresh_interval
+    telling = 0
+    for tokens in range(1, 10):
+        macro = replace(MACRO, rows=168, columns=16, tokens=tokens)
+        expected, later = (macro_cycles(TINY, macro, each).cycles for each in (due, due + 1))
+        device = Device(TINY)
+        device.write_register(Reg.CONTROL, 0)
+        device.write_register(Reg.CONTROL, Control.REFRESH)
+        push(device, macro)
+        assert device.step()
+        assert device.cycles == expected, f"{tokens} tokens"
+        telling += expected != later
+    assert telling

@@ -410,3 +410,11 @@ def test_without_refresh_there_is_none() -> None:
     assert cycles > 2 * TINY.timing.refresh_interval
     assert not device.commands[:, Op.REFAB].any()
     assert cycles == 1 + place_program(TINY, macros)[-1].cycle
+
+
+def test_progress_of_a_program_is_the_part_that_is_done() -> None:
+    device = Device(TINY)
+    heard: list[float] = []
+    device.on_progress = heard.append
+    assert program(device, *[isr(M.SYNC)] * 4)[1] == Status.OK
+    assert heard == [0.25, 0.5, 0.75, 1.0]

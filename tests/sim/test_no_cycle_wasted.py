@@ -1,0 +1,94 @@
+"""Where no golden schedule is compared: programs and normal traffic are as early as the rules allow."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from pim_model.spec.config import config
+from pim_model.spec.isr import Program
+from pim_model.spec.macro import MacroOp, MatVec
+from pim_model.spec.micro import MicroOp
+from pim_model.spec.registers import Reg, macro_word
+from pim_model.spec.timing_rules import Scope
+from sim.build import library
+from sim.native import NativeSimulation
+from tests.pim_model.test_program import isr
+
+pytestmark = pytest.mark.verilator
+
+_PROGRAM_AT = 4096
+_RUNS = 8
+"""Cycles after its push when a macro surely has begun: what is written before, it waits for."""
+
+
+@pytest.fixture(params=["tiny", "tiny_dual"])
+def simulation(request: pytest.FixtureRequest) -> Iterator[NativeSimulation]:
+    preset = config(request.param)
+    with NativeSimulation(library(preset), preset) as opened:
+        opened.write_register(Reg.IRQ_ENABLE, 1)
+        opened.write_register(Reg.CONTROL, 0)
+        yield opened
+
+
+def push(simulation: NativeSimulation, words: tuple[int, ...]) -> None:
+    for index, word in enumerate(words):
+        simulation.write_register(macro_word(index), word)
+    simulation.write_register(Reg.MACRO_PUSH, 1)
+
+
+def cycles(simulation: NativeSimulation) -> int:
+    """Of the macro that was pushed."""
+    assert simulation.wait_interrupt(100_000)
+    assert simulation.read_register(Reg.COMPLETION) >> 16 & 0xFF == 0
+    duration = simulation.read_register(Reg.COMPLETION_CYCLES)
+    simulation.write_register(Reg.COMPLETION_POP, 1)
+    return duration
+
+
+def test_a_product_follows_the_load_of_its_column_at_once(simulation: NativeSimulation) -> None:
+    """In an open row; the load's data is the only thing it waits for."""
+    load, multiply = isr(MacroOp.WR_GB, 1, gpr0=0), isr(MacroOp.MAC_ABK, 1, row=1)
+    program = [multiply, load, multiply, multiply, load, load, multiply]
+    words = np.array([each.encode() for each in program], "<u4").tobytes()
+    simulation.write(simulation.config.buffer_base + _PROGRAM_AT, words)
+    simulation.record(1000)
+    push(simulation, Program(offset=_PROGRAM_AT, count=len(program)).encode())
+    cycles(simulation)
+    trace = simulation.trace()
+    found = [
+        (MicroOp(int(each["op"])), int(each["cycle"]))
+        for each in trace[trace["channel"] == 0]
+        if each["op"] in (MicroOp.WRGB, MicroOp.MACAB)
+    ]
+    assert [op for op, _ in found] == [MicroOp.WRGB if each is load else MicroOp.MACAB for each in program]
+    wait = simulation.config.timing.between(MicroOp.WRGB, MicroOp.MACAB, Scope.COLUMN)
+    for place in (2, 6):
+        assert found[place][1] - found[place - 1][1] == wait
+
+
+def test_rows_are_opened_beside_the_columns_of_others(simulation: NativeSimulation) -> None:
+    """A long burst takes a beat a cycle, though every eighth word stands in another bank."""
+    beats = 512
+    before = simulation.cycles
+    simulation.read(0, 32 * beats)
+    assert simulation.cycles - before < beats + 64
+
+
+@pytest.mark.parametrize("simulation", ["tiny_dual"], indirect=True)
+def test_a_write_beside_a_macro_never_delays_its_products(simulation: NativeSimulation) -> None:
+    """At every alignment, once the macro runs: it goes before them in time, or after them."""
+    macro = MatVec(
+        tag=0, rows=8, columns=128, tokens=1, weight_row=1, input_offset=0, output_offset=2048
+    ).encode()
+    place = simulation.config.geometry.address(5)
+    push(simulation, macro)
+    alone = cycles(simulation)
+    for alignment in range(_RUNS, alone + 20):
+        simulation.write(place, bytes(32))  # opens its row, which stays open beside the macro's
+        simulation.idle(100)
+        push(simulation, macro)
+        simulation.idle(alignment)
+        simulation.write(place, bytes(32))
+        assert cycles(simulation) == alone, f"a write {alignment} cycles after the push"
+    assert simulation.read_register(Reg.VIOLATIONS) == 0
