@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pim_model.spec.config import config
-from pim_model.spec.isr import Program
+from pim_model.spec.isr import Instruction, Program
 from pim_model.spec.macro import MacroOp, MatVec
 from pim_model.spec.micro import MicroOp
 from pim_model.spec.registers import Reg, macro_word
@@ -46,25 +46,48 @@ def cycles(simulation: NativeSimulation) -> int:
     return duration
 
 
-def test_a_product_follows_the_load_of_its_column_at_once(simulation: NativeSimulation) -> None:
-    """In an open row; the load's data is the only thing it waits for."""
-    load, multiply = isr(MacroOp.WR_GB, 1, gpr0=0), isr(MacroOp.MAC_ABK, 1, row=1)
-    program = [multiply, load, multiply, multiply, load, load, multiply]
+def commands(
+    simulation: NativeSimulation, program: list[Instruction], *ops: MicroOp
+) -> list[list[tuple[MicroOp, int]]]:
+    """Those of ``ops`` that the program gives on each channel, and their cycles."""
     words = np.array([each.encode() for each in program], "<u4").tobytes()
     simulation.write(simulation.config.buffer_base + _PROGRAM_AT, words)
     simulation.record(1000)
     push(simulation, Program(offset=_PROGRAM_AT, count=len(program)).encode())
     cycles(simulation)
     trace = simulation.trace()
-    found = [
-        (MicroOp(int(each["op"])), int(each["cycle"]))
-        for each in trace[trace["channel"] == 0]
-        if each["op"] in (MicroOp.WRGB, MicroOp.MACAB)
+    return [
+        [
+            (MicroOp(int(each["op"])), int(each["cycle"]))
+            for each in trace[trace["channel"] == channel]
+            if each["op"] in ops
+        ]
+        for channel in range(simulation.config.geometry.channels)
     ]
+
+
+def test_a_product_follows_the_load_of_its_column_at_once(simulation: NativeSimulation) -> None:
+    """In an open row; the load's data is the only thing it waits for."""
+    load, multiply = isr(MacroOp.WR_GB, 1, gpr0=0), isr(MacroOp.MAC_ABK, 1, row=1)
+    program = [multiply, load, multiply, multiply, load, load, multiply]
+    found = commands(simulation, program, MicroOp.WRGB, MicroOp.MACAB)[0]
     assert [op for op, _ in found] == [MicroOp.WRGB if each is load else MicroOp.MACAB for each in program]
     wait = simulation.config.timing.between(MicroOp.WRGB, MicroOp.MACAB, Scope.COLUMN)
     for place in (2, 6):
         assert found[place][1] - found[place - 1][1] == wait
+
+
+def test_a_channel_goes_on_while_all_results_wait_for_another(simulation: NativeSimulation) -> None:
+    """As many as are announced at once; what has no result needs no announcement."""
+    slow = [isr(MacroOp.MAC_ABK, 8, mask=1, row=row) for row in (1, 2)] + [
+        isr(MacroOp.RD_MAC, mask=1, gpr0=0)
+    ]
+    announced = [isr(MacroOp.RD_MAC, mask=2, gpr0=1024)] * 15
+    load = isr(MacroOp.WR_GB, 1, mask=2, gpr0=2048)
+    first, second = commands(simulation, [*slow, *announced, load], MicroOp.RDMAC, MicroOp.WRGB)
+    assert [op for op, _ in first] == [MicroOp.RDMAC]
+    assert [op for op, _ in second] == [MicroOp.RDMAC] * 15 + [MicroOp.WRGB]
+    assert second[-1][1] < first[0][1]
 
 
 def test_rows_are_opened_beside_the_columns_of_others(simulation: NativeSimulation) -> None:
