@@ -98,20 +98,40 @@ def test_rows_are_opened_beside_the_columns_of_others(simulation: NativeSimulati
     assert simulation.cycles - before < beats + 64
 
 
+_MACRO = MatVec(tag=0, rows=8, columns=128, tokens=1, weight_row=1, input_offset=0, output_offset=2048)
+
+
+@pytest.mark.parametrize("op", [MicroOp.RD, MicroOp.WR], ids=lambda op: op.name)
 @pytest.mark.parametrize("simulation", ["tiny_dual"], indirect=True)
-def test_a_write_beside_a_macro_never_delays_its_products(simulation: NativeSimulation) -> None:
-    """At every alignment, once the macro runs: it goes before them in time, or after them."""
-    macro = MatVec(
-        tag=0, rows=8, columns=128, tokens=1, weight_row=1, input_offset=0, output_offset=2048
-    ).encode()
-    place = simulation.config.geometry.address(5)
-    push(simulation, macro)
+def test_an_access_beside_a_macro_waits_for_its_products_and_no_longer(
+    simulation: NativeSimulation, op: MicroOp
+) -> None:
+    """At every alignment, once the macro runs. The closest one to the first product is as close as may be: a read's
+    data are off the bus when the buffer load comes that this product reads."""
+    timing, place = simulation.config.timing, simulation.config.geometry.address(5)
+    push(simulation, _MACRO.encode())
     alone = cycles(simulation)
+    distances = []
     for alignment in range(_RUNS, alone + 20):
         simulation.write(place, bytes(32))  # opens its row, which stays open beside the macro's
         simulation.idle(100)
-        push(simulation, macro)
+        simulation.record(1000)
+        push(simulation, _MACRO.encode())
         simulation.idle(alignment)
-        simulation.write(place, bytes(32))
-        assert cycles(simulation) == alone, f"a write {alignment} cycles after the push"
+        if op is MicroOp.WR:
+            simulation.write(place, bytes(32))
+        else:
+            simulation.read(place, 32)
+        assert cycles(simulation) == alone, f"an access {alignment} cycles after the push"
+        trace = simulation.trace()
+        trace = trace[trace["channel"] == 0]
+        accesses = trace["cycle"][trace["op"] == op].astype(int)
+        distances += [int(trace["cycle"][trace["op"] == MicroOp.MACAB][0]) - int(each) for each in accesses]
+    least = {
+        MicroOp.WR: timing.between(MicroOp.WR, MicroOp.MACAB, Scope.CHANNEL),
+        MicroOp.RD: timing.between(MicroOp.RD, MicroOp.WRGB, Scope.CHANNEL)
+        + timing.between(MicroOp.WRGB, MicroOp.MACAB, Scope.COLUMN),
+    }
+    assert min(each for each in distances if each > 0) == least[op]
+    assert any(each < 0 for each in distances)
     assert simulation.read_register(Reg.VIOLATIONS) == 0
