@@ -5,6 +5,7 @@ Says what it found the device doing, then ``right`` for each product; the exit c
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 
@@ -54,4 +55,6 @@ def main(path: str, products: int, seed: int) -> int:
 
 
 if __name__ == "__main__":
+    # A shell starts what runs in its background with SIGINT ignored, and that is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
