@@ -20,3 +20,18 @@ def run(dut: Elaboratable, testbench: Callable, *, limit: int = 100_000) -> None
     simulator.add_testbench(watched)
     simulator.run_until(limit * 1e-9)
     assert ended, f"the testbench has not ended after {limit} cycles"
+
+
+async def read_register(ctx, bus, offset) -> int:
+    """The register at ``offset``, over AXI4-Lite."""
+    ctx.set(bus.araddr, offset)
+    ctx.set(bus.arvalid, 1)
+    await ctx.tick()
+    ctx.set(bus.arvalid, 0)
+    ctx.set(bus.rready, 1)
+    while not ctx.get(bus.rvalid):
+        await ctx.tick()
+    assert ctx.get(bus.rresp) == 0
+    value = ctx.get(bus.rdata)
+    await ctx.tick()
+    return value

@@ -7,7 +7,7 @@ from pim_model.spec.config import config
 from pim_model.spec.errors import WATCHDOG_CYCLES, ErrorSource
 from pim_model.spec.registers import Reg, error_info
 
-from .simulate import run
+from .simulate import read_register, run
 
 
 def test_every_source_keeps_its_first_error():
@@ -48,20 +48,6 @@ def test_an_error_in_the_cycle_of_the_clearing_is_not_lost():
     run(dut, testbench)
 
 
-async def read(ctx, bus, offset):
-    """The register at ``offset``, over AXI4-Lite."""
-    ctx.set(bus.araddr, offset)
-    ctx.set(bus.arvalid, 1)
-    await ctx.tick()
-    ctx.set(bus.arvalid, 0)
-    ctx.set(bus.rready, 1)
-    while not ctx.get(bus.rvalid):
-        await ctx.tick()
-    value = ctx.get(bus.rdata)
-    await ctx.tick()
-    return value
-
-
 def test_violations_and_the_watchdog_reach_the_host():
     dut = RegisterFile(config("tiny"))
 
@@ -75,9 +61,9 @@ def test_violations_and_the_watchdog_reach_the_host():
                 ctx.set(info, value)
                 await ctx.tick()
             ctx.set(event, 0)
-            assert await read(ctx, dut.bus, Reg.ERRORS) >> source & 1
-            assert await read(ctx, dut.bus, error_info(source)) == 0x120300 + source
-        assert await read(ctx, dut.bus, Reg.VIOLATIONS) == 2
+            assert await read_register(ctx, dut.bus, Reg.ERRORS) >> source & 1
+            assert await read_register(ctx, dut.bus, error_info(source)) == 0x120300 + source
+        assert await read_register(ctx, dut.bus, Reg.VIOLATIONS) == 2
 
     run(dut, testbench)
 

@@ -2,22 +2,21 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 
 from pim_model.spec.config import config
-from pim_model.spec.isr import Instruction, Program
+from pim_model.spec.isr import Instruction
 from pim_model.spec.macro import MacroOp, MatVec
 from pim_model.spec.micro import MicroOp
-from pim_model.spec.registers import Reg, macro_word
+from pim_model.spec.registers import Reg
 from pim_model.spec.timing_rules import Scope
 from sim.build import library
 from sim.native import NativeSimulation
 from tests.pim_model.test_program import isr
+from tests.sim.macros import push, put_program
 
 pytestmark = pytest.mark.verilator
 
-_PROGRAM_AT = 4096
 _RUNS = 8
 """Cycles after its push when a macro surely has begun: what is written before, it waits for."""
 
@@ -29,12 +28,6 @@ def simulation(request: pytest.FixtureRequest) -> Iterator[NativeSimulation]:
         opened.write_register(Reg.IRQ_ENABLE, 1)
         opened.write_register(Reg.CONTROL, 0)
         yield opened
-
-
-def push(simulation: NativeSimulation, words: tuple[int, ...]) -> None:
-    for index, word in enumerate(words):
-        simulation.write_register(macro_word(index), word)
-    simulation.write_register(Reg.MACRO_PUSH, 1)
 
 
 def cycles(simulation: NativeSimulation) -> int:
@@ -50,10 +43,9 @@ def commands(
     simulation: NativeSimulation, program: list[Instruction], *ops: MicroOp
 ) -> list[list[tuple[MicroOp, int]]]:
     """Those of ``ops`` that the program gives on each channel, and their cycles."""
-    words = np.array([each.encode() for each in program], "<u4").tobytes()
-    simulation.write(simulation.config.buffer_base + _PROGRAM_AT, words)
+    macro = put_program(simulation, program)
     simulation.record(1000)
-    push(simulation, Program(offset=_PROGRAM_AT, count=len(program)).encode())
+    push(simulation, macro.encode())
     cycles(simulation)
     trace = simulation.trace()
     return [

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from pim_model.spec.config import config
-from pim_model.spec.isr import Program
 from pim_model.spec.macro import MacroOp
 from pim_model.spec.micro import MicroOp
-from pim_model.spec.registers import Control, Reg, macro_word
+from pim_model.spec.registers import Control, Reg
 from sim.build import library
 from sim.native import NativeSimulation
 from tests.pim_model.test_program import isr
+from tests.sim.macros import push, put_program
 
 pytestmark = pytest.mark.verilator
 
-_PROGRAM_AT, _COLUMNS = 4096, 8
+_COLUMNS = 8
 _ROWS, _IN_ROW = 50, 320
 """Instructions that each open a row, until a refresh is all but due; and more of them, in the last row."""
 
@@ -26,15 +26,12 @@ def test_a_refresh_falls_between_instructions() -> None:
     program = [isr(MacroOp.MAC_ABK, _COLUMNS, row=row) for row in (*rows, *[rows[-1]] * _IN_ROW)]
     with NativeSimulation(library(preset), preset) as simulation:
         simulation.write_register(Reg.IRQ_ENABLE, 1)
-        words = np.array([each.encode() for each in program], "<u4").tobytes()
-        simulation.write(preset.buffer_base + _PROGRAM_AT, words)
-        for index, word in enumerate(Program(offset=_PROGRAM_AT, count=len(program)).encode()):
-            simulation.write_register(macro_word(index), word)
+        macro = put_program(simulation, program)
         simulation.write_register(Reg.CONTROL, 0)
         simulation.idle(2 * preset.timing.refresh_limit)  # what was pulled in is used up
         simulation.record(10_000)
         simulation.write_register(Reg.CONTROL, Control.REFRESH)
-        simulation.write_register(Reg.MACRO_PUSH, 1)
+        push(simulation, macro.encode())
         assert simulation.wait_interrupt(100_000)
         trace = simulation.trace()
     ops = trace["op"][trace["channel"] == 0]

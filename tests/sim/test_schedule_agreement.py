@@ -18,6 +18,7 @@ from pim_model.spec.registers import Control, Reg, macro_word
 from pim_model.spec.timing import TIMINGS
 from sim.build import library
 from sim.native import NativeSimulation
+from tests.sim.macros import push
 
 pytestmark = pytest.mark.verilator
 
@@ -51,9 +52,7 @@ def commands(simulation: NativeSimulation) -> list[list[Placed]]:
 
 
 def run(simulation: NativeSimulation, macro: MatVec) -> None:
-    for index, word in enumerate(macro.encode()):
-        simulation.write_register(macro_word(index), word)
-    simulation.write_register(Reg.MACRO_PUSH, 1)
+    push(simulation, macro.encode())
     assert simulation.wait_interrupt(100_000)
     assert simulation.read_register(Reg.COMPLETION) >> 16 & 0xFF == 0
     simulation.write_register(Reg.COMPLETION_POP, 1)
