@@ -21,7 +21,7 @@ from pim_model.buildcache import digest
 __all__ = ["Campaign", "totals"]
 
 _JUDGED = ("hdl", "pim_model", "sim", "host_runtime")
-_TOOL = ("host_runtime/mutate", "host_runtime/cli")  # not what the judges run on
+_TOOL = ("host_runtime/mutate", "host_runtime/regress", "host_runtime/cli")  # not what the judges run on
 Report = Callable[[Mutant, Verdict], None]
 
 

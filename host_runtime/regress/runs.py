@@ -110,19 +110,13 @@ def repeat(outcome: Outcome, directory: Path, environment: Mapping[str, str]) ->
 def _pytest(
     arguments: Sequence[str], record: Path, output: IO[bytes], environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "tests.recorder",
-        "--record",
-        str(record),
-    ]
+    root = checkout()
+    # Named, since pytest takes the paths of options that it does not know yet for tests, and looks around them.
+    settings = ["--config-file", str(root / "pyproject.toml"), "--rootdir", str(root)]
+    recorder = ["-p", "tests.recorder", "--record", str(record)]
     return subprocess.Popen(
-        [*command, *arguments],
-        cwd=checkout(),
+        [sys.executable, "-m", "pytest", "-q", *settings, *recorder, *arguments],
+        cwd=root,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,

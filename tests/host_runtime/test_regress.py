@@ -67,23 +67,24 @@ tests = ["tests/other.py"]
 @pytest.fixture
 def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with this project's conftest and a few tests of known fate."""
-    tests = tmp_path / "tests"
-    tests.mkdir()
+    root = tmp_path / "checkout"  # what tests leave goes elsewhere
+    tests = root / "tests"
+    tests.mkdir(parents=True)
     for name in ("conftest.py", "recorder.py"):
         (tests / name).write_text((ROOT / "tests" / name).read_text())
     (tests / "test_suite.py").write_text(SUITE)
     (tests / "testplan.toml").write_text(PLAN)
     settings = (ROOT / "pyproject.toml").read_text()
-    (tmp_path / "pyproject.toml").write_text(settings[settings.index("[tool.pytest.ini_options]") :])
-    monkeypatch.setattr(runs, "checkout", lambda: tmp_path)
-    monkeypatch.setattr("host_runtime.cli.regress.checkout", lambda: tmp_path)
+    (root / "pyproject.toml").write_text(settings[settings.index("[tool.pytest.ini_options]") :])
+    monkeypatch.setattr(runs, "checkout", lambda: root)
+    monkeypatch.setattr("host_runtime.cli.regress.checkout", lambda: root)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    return tmp_path
+    return root
 
 
 def regress(suite: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     place = suite / "result.json"
-    code = cli.run(["regress", "--output", str(suite / "out"), "--json", str(place), *arguments])
+    code = cli.run(["regress", "--output", str(suite.parent / "out"), "--json", str(place), *arguments])
     return code, json.loads(place.read_text())
 
 
@@ -111,9 +112,9 @@ def test_verdicts(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "never": "not run",
         "not in the plan": "failed",
     }
-    junit = ElementTree.parse(suite / "out" / "junit-7.xml").getroot()
+    junit = ElementTree.parse(suite.parent / "out" / "junit-7.xml").getroot()
     assert len(junit.findall(".//testcase")) == 6
-    page = (suite / "out" / "report.html").read_text()
+    page = (suite.parent / "out" / "report.html").read_text()
     for text in (
         "test_bad --seed 7",
         "one is not two",
@@ -171,7 +172,7 @@ def test_coverage(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert printed.count("not covered: things: large red") == 2
     assert printed.count("an illegal bin was hit: things: small black (1)") == 1
-    assert "large red" in (suite / "out" / "report.html").read_text()
+    assert "large red" in (suite.parent / "out" / "report.html").read_text()
 
 
 def test_append_is_for_coverage(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,13 +181,13 @@ def test_append_is_for_coverage(suite: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_a_run_that_selects_nothing_is_an_error(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["regress", "--output", str(suite / "out"), "-k", "nothing_of_that_name"]) == 2
+    assert cli.run(["regress", "--output", str(suite.parent / "out"), "-k", "nothing_of_that_name"]) == 2
     assert "no test is selected by -k nothing_of_that_name" in capsys.readouterr().err
 
 
 def test_a_broken_suite_is_an_error(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (suite / "tests" / "conftest.py").write_text("import no_such_module")
-    assert cli.run(["regress", "--output", str(suite / "out"), "--jobs", "1"]) == 2
+    assert cli.run(["regress", "--output", str(suite.parent / "out"), "--jobs", "1"]) == 2
     assert "pytest could not run (exit code 4)" in capsys.readouterr().err
 
 
