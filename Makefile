@@ -17,8 +17,8 @@ help:  ## print this list
 demo: $(VENV)/.stamp-demo  ## run a first product and a first text on the simulated hardware
 	@$(BIN)/ianus demo $(ARGS)
 
-test: lint types  ## lint, format check, types, then all tests (WORKERS=2 at once)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+test: lint types  ## lint, format check, types, then all tests but the long ones (WORKERS=2 at once)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not long" $(ARGS)
 
 bench: $(VENV)/.stamp-demo  ## measure cycles and speed: `ianus bench`
 	@$(BIN)/ianus bench $(ARGS)
@@ -60,6 +60,6 @@ $(VENV)/.stamp-demo: pyproject.toml | $(BIN)/pip
 	@touch $@
 
 $(VENV)/.stamp-test: pyproject.toml | $(BIN)/pip
-	@echo "installing ianus[sim,cosim,test]"
-	@$(PIP) -e '.[sim,cosim,test]'
+	@echo "installing ianus[sim,cosim,fpga,prove,test]"
+	@$(PIP) -e '.[sim,cosim,fpga,prove,test]'
 	@touch $(VENV)/.stamp-demo $@

@@ -154,13 +154,6 @@ def _lut(cell: _Cell) -> Iterator[str]:
     yield f"assign {cell.pins('Z')} = 1'(16'h{cell.parameter('INIT') or 0:x} >> {{{address}}});"
 
 
-def _mux(zero: str, one: str, select: str) -> Callable[[_Cell], Iterator[str]]:
-    def write(cell: _Cell) -> Iterator[str]:
-        yield f"assign {cell.pins('Z')} = {cell.pins(select)} ? {cell.pins(one)} : {cell.pins(zero)};"
-
-    return write
-
-
 def _carry(cell: _Cell) -> Iterator[str]:
     cell.require({"INJECT1_0": "NO", "INJECT1_1": "NO"})
     inputs = (f"{{{', '.join(cell.pins(pin + half) for pin in 'DCBA')}}}" for half in "01")
@@ -217,8 +210,6 @@ def _gate(cell: _Cell) -> Iterator[str]:
 
 _WRITERS: dict[str, Callable[[_Cell], Iterator[str]]] = {
     "LUT4": _lut,
-    "PFUMX": _mux("BLUT", "ALUT", "C0"),
-    "L6MUX21": _mux("D0", "D1", "SD"),
     "CCU2C": _carry,
     "TRELLIS_DPR16X4": _distributed,
     "DP16KD": _block,

@@ -23,7 +23,7 @@ from pim_model.buildcache import build_root
 
 __all__ = ["regress"]
 
-SMOKE = "not slow and not cosim"
+SMOKE = "not slow and not long and not cosim"
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["host", "listen", "listen_to_bus", "report", "requests", "sequence"]
 
-_LISTENING, _DEAF = 400, 1200
-"""Cycles in which handshakes are looked at, and in which they are not: Python in each cycle costs most of the time."""
+_FIRST, _LISTENING, _DEAF = 10_000, 400, 1200
+"""Cycles at first, and later in turns, in which handshakes are looked at, and in which they are not: Python in each
+cycle costs most of the time."""
 
 _KINDS = {0: "FIXED", 1: "INCR", 2: "WRAP"}
 _RESPONSES = {0: "OKAY", 1: "EXOKAY", 2: "SLVERR", 3: "DECERR"}
@@ -84,7 +85,8 @@ async def _listen(bench: Harness, pairs: dict[str, tuple[Any, Any]]) -> None:
                     channel = "__".join(word for word in name.split("__") if not word.isdigit())
                     hit("handshakes", unit, channel, "back-to-back" if accepted else "stalled")
                 taken[name] = bool(offered and accepted)
-        await bench.idle(_DEAF)
+        if bench.cycle > _FIRST:
+            await bench.idle(_DEAF)
 
 
 async def _bursts(bench: Harness, direction: str, address: str, answer: str) -> None:
@@ -110,11 +112,11 @@ async def _bursts(bench: Harness, direction: str, address: str, answer: str) -> 
 def listen_to_bus(device: AimResponder, config: Config) -> None:
     """Hear the commands of a channel, once the simulation ends."""
     if on():
-        atexit.register(_hear, device.log, config)
+        # Opened now: nothing can be built any more by an interpreter that ends.
+        atexit.register(_hear, CommandMonitor(monitor_library(config), config), device.log)
 
 
-def _hear(log: list[Issued], config: Config) -> None:
-    monitor = CommandMonitor(monitor_library(config), config)
+def _hear(monitor: CommandMonitor, log: list[Issued]) -> None:
     monitor.take(
         np.array(
             [

@@ -42,11 +42,11 @@ class _Port:
 
 
 class StreamSource:
-    """Drives payloads, in order; ``pauses`` says in which cycles it has none to offer."""
+    """Drives payloads, in order; ``pauses`` says in which cycles it has none to offer, and may be replaced."""
 
     def __init__(self, bench: Harness, name: str, layout: Any, pauses: Iterator[bool]) -> None:
         self._port = _Port(bench, name, layout)
-        self._pauses = pauses
+        self.pauses = pauses
         self._queue: deque[Any] = deque()
         self._task: Task[None] = cocotb.start_soon(self._run())
 
@@ -76,7 +76,7 @@ class StreamSource:
         port.valid.value = 0
         while True:
             await port.bench.edge()
-            while not self._queue or next(self._pauses):
+            while not self._queue or next(self.pauses):
                 await port.bench.edge()
             port.payload.value = port.pack(self._queue[0])
             port.valid.value = 1
@@ -85,7 +85,7 @@ class StreamSource:
                 if port.transferred:
                     break
             self._queue.popleft()
-            while self._queue and not next(self._pauses):  # back to back
+            while self._queue and not next(self.pauses):  # back to back
                 port.payload.value = port.pack(self._queue[0])
                 while True:
                     await port.bench.edge()

@@ -35,6 +35,7 @@ GPRS = 4096 // 32 - 64
         ("tiny", "aim_simulator"),
         ("tiny_dual", "ianus_ck"),
         ("ianus", "ianus_ck"),
+        pytest.param(("ianus", "aim_simulator"), marks=pytest.mark.long),
     ],
     ids="-".join,
 )
@@ -121,3 +122,19 @@ def test_each_behind_each_on_a_row_open_in_all_banks(pair: Pair) -> None:
     order = [op for pair_of in product(KINDS, KINDS) for op in (MacroOp.MAC_ABK, *pair_of)]
     run(pair, [instruction(pair, op, [1, 2], [ROW]) for op in order])
     pair.compare()
+
+
+SINGLE = [op for op in KINDS if "bank" in FIELDS[op]]
+
+
+def test_single_banks_in_turn(pair: Pair) -> None:
+    """One after the other on rows that stay open, in one bank, in its group, in another group; nothing closes them."""
+    define_registers(pair)
+    banks = sorted({1, 2, 5 % pair.bench.config.geometry.banks})
+    each = list(product(SINGLE, banks))
+    order = [each[number] for number in behind_each_other(len(each))]
+    run(pair, [instruction(pair, op, [bank], [ROW]) for op, bank in order])
+    pair.compare()
+    for name in ("TMOD_IN", "TMOD_OUT"):
+        entered = pair.bench.driver.command_counts()[name]
+        assert (entered > 0) != pair.bench.config.timing.direct

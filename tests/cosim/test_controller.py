@@ -20,6 +20,18 @@ def test_dual_row_buffers(test: str, bench: Bench) -> None:
     bench("controller", "controller", test, name="tiny_dual")
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("timing", ["ianus_ck", "aim_simulator"])
+def test_groups_of_banks(timing: str, bench: Bench) -> None:
+    """Four, with distances of their own between them."""
+    bench("controller", "controller_refresh", "mixture", timing=timing, name="ianus_refpb")
+
+
+@pytest.mark.long
+def test_groups_of_banks_with_dual_row_buffers(bench: Bench) -> None:
+    bench("controller", "controller", "macros_beside_traffic", name="ianus_dual")
+
+
 @pytest.mark.parametrize("timing", ["ianus_ck", "aim_simulator"])
 @pytest.mark.parametrize(
     "test", ["write_behind_writes", "read_behind_writes", "write_behind_reads", "write_beside_reads"]
@@ -50,9 +62,16 @@ def test_refresh(test: str, name: str, bench: Bench) -> None:
     bench("controller", "controller_refresh", test, name=name)
 
 
+@pytest.mark.parametrize("name", ["tiny", "tiny_refpb", "tiny_dual"])
+@pytest.mark.parametrize("test", ["owed_when_a_macro_begins", "pulled_in_before_macros", "turned_on_late"])
+def test_refresh_around_macros(test: str, name: str, bench: Bench) -> None:
+    bench("controller", "controller_refresh", test, name=name)
+
+
 @pytest.mark.slow
-def test_refresh_of_banks_in_register_mode(bench: Bench) -> None:
-    bench("controller", "controller_refresh", "mixture", timing="aim_simulator", name="tiny_refpb")
+@pytest.mark.parametrize("test", ["mixture", "owed_when_a_macro_begins", "pulled_in_before_macros"])
+def test_refresh_of_banks_in_register_mode(test: str, bench: Bench) -> None:
+    bench("controller", "controller_refresh", test, timing="aim_simulator", name="tiny_refpb")
 
 
 @pytest.mark.slow

@@ -29,7 +29,9 @@ def test_bursts(test: str, bench: Bench) -> None:
     bench("top", "top_bursts", test)
 
 
-@pytest.mark.parametrize("test", ["reset_values", "access_rules", "absent_offsets", "partial_writes"])
+@pytest.mark.parametrize(
+    "test", ["reset_values", "access_rules", "absent_offsets", "partial_writes", "many_at_once"]
+)
 def test_registers(test: str, bench: Bench) -> None:
     bench("top", "top_registers", test)
 

@@ -130,7 +130,6 @@ def test_every_kind_of_cell_answers_as_the_rtl(tmp_path: Path, monkeypatch: pyte
     assert cells >= {
         "DCCA",
         "LUT4",
-        "PFUMX",
         "CCU2C",
         "TRELLIS_FF",
         "TRELLIS_DPR16X4",

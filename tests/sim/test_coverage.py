@@ -72,6 +72,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Counter[str]]]:
     found: dict[str, Counter[str]] = {}
     monkeypatch.setattr(files, "_bins", found)
     monkeypatch.setattr(files, "_code", found)
+    monkeypatch.setattr(files, "save", lambda: None)
     yield found
     found.clear()
 

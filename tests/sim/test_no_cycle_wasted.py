@@ -58,13 +58,18 @@ def commands(
     ]
 
 
-def test_a_product_follows_the_load_of_its_column_at_once(simulation: NativeSimulation) -> None:
+@pytest.mark.parametrize(
+    ("instruction", "op"), [(MacroOp.MAC_ABK, MicroOp.MACAB), (MacroOp.MAC_SBK, MicroOp.MACSB)]
+)
+def test_a_product_follows_the_load_of_its_column_at_once(
+    simulation: NativeSimulation, instruction: MacroOp, op: MicroOp
+) -> None:
     """In an open row; the load's data is the only thing it waits for."""
-    load, multiply = isr(MacroOp.WR_GB, 1, gpr0=0), isr(MacroOp.MAC_ABK, 1, row=1)
+    load, multiply = isr(MacroOp.WR_GB, 1, gpr0=0), isr(instruction, 1, row=1)
     program = [multiply, load, multiply, multiply, load, load, multiply]
-    found = commands(simulation, program, MicroOp.WRGB, MicroOp.MACAB)[0]
-    assert [op for op, _ in found] == [MicroOp.WRGB if each is load else MicroOp.MACAB for each in program]
-    wait = simulation.config.timing.between(MicroOp.WRGB, MicroOp.MACAB, Scope.COLUMN)
+    found = commands(simulation, program, MicroOp.WRGB, op)[0]
+    assert [each for each, _ in found] == [MicroOp.WRGB if each is load else op for each in program]
+    wait = simulation.config.timing.between(MicroOp.WRGB, op, Scope.COLUMN)
     for place in (2, 6):
         assert found[place][1] - found[place - 1][1] == wait
 

@@ -6,11 +6,12 @@ The golden checker behind the bus judges the deadline of every bank in all of th
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from typing import Any
 
 import cocotb
 
+from hdl.controller.scheduler import REST
 from pim_model.spec.config import RefreshPolicy
 from pim_model.spec.macro import MatVec
 from pim_model.spec.micro import ALL_BANKS
@@ -47,11 +48,11 @@ class _Refreshes:
         return [self.ended(bank, cycle) - place for place, cycle in enumerate(self.cycles[bank])]
 
 
-async def _saturate(bench: ControllerBench, cycles: int, **fields: int) -> None:
+async def _saturate(bench: ControllerBench, cycles: int, batch: int = 200, **fields: int) -> None:
     """Reads all over the memory without a pause until then; ``fields``: what all requests share."""
     rng = bench.rng("requests")
     while bench.cycle < cycles:
-        bench.requests.send(*({**bench.random_request(rng), "write": 0, **fields} for _ in range(200)))
+        bench.requests.send(*({**bench.random_request(rng), "write": 0, **fields} for _ in range(batch)))
         await bench.requests.drained()
 
 
@@ -135,6 +136,98 @@ async def one_an_interval_in_macros(dut: Any) -> None:
     assert min(late) >= 0
     assert max(late) <= longest
     bench.results.finish()
+
+
+async def _macro_on_debts(bench: ControllerBench, tag: int, late: int = 0) -> None:
+    """A short macro: what is owed when it begins is refreshed before its first row is opened.
+
+    ``late``: cycles by which register commands come later than its rows; else some go before the refresh.
+    """
+    bench.steps.pauses = chain(repeat(True, late), repeat(False))
+    start, before = bench.cycle, len(bench.device.log)
+    refreshes = _Refreshes(bench)
+    owed = [refreshes.ended(bank, start) - len(cycles) for bank, cycles in enumerate(refreshes.cycles)]
+    await bench.within(60_000, cocotb.start_soon(bench.run_macro(_macro(bench, tag, groups=1, tokens=1))))
+    first = next(
+        entry for entry in bench.device.log[before:] if entry.micro.op in (Op.REFAB, Op.ACTAB, Op.REFPB)
+    )
+    assert max(owed) < 1 or first.micro.op is not Op.ACTAB, f"{owed} owed at cycle {start}, then {first}"
+
+
+def _macro(bench: ControllerBench, tag: int, *, groups: int, tokens: int) -> MatVec:
+    geometry = bench.config.geometry
+    return MatVec(
+        tag=tag, rows=groups * geometry.outputs, columns=2 * geometry.elements, tokens=tokens, weight_row=8,
+        input_offset=0, output_offset=0,
+    )  # fmt: skip
+
+
+@cocotb.test()
+async def owed_when_a_macro_begins(dut: Any) -> None:
+    """Reads or writes of one bank that postponed its refreshes for up to eight intervals, then a macro; also after a
+    rest that was too short to make up for all."""
+    bench = ControllerBench(dut)
+    await bench.begin(flow=False)
+    interval, rng = bench.config.timing.refresh_interval, bench.rng("rests")
+    last, tag = bench.config.geometry.banks - 1, 0
+    for write in (0, 1):
+        for intervals in (0, 3, 0.7, 7.2):
+            busy = bench.cycle + int(intervals * interval)
+            await _saturate(bench, busy, batch=20, write=write, bank=0)
+            await _macro_on_debts(bench, tag := tag + 1, late=interval // 2)
+    for _ in range(8):
+        await _saturate(bench, bench.cycle + 4 * interval, batch=20, bank=last)
+        await bench.within(5_000, cocotb.start_soon(bench.settled()))
+        await bench.idle(rng.randrange(REST, 2 * REST + 300))
+        await _macro_on_debts(bench, tag := tag + 1)
+    await bench.within(5_000, cocotb.start_soon(bench.settled()))
+    bench.finish(refreshed=False)
+
+
+@cocotb.test()
+async def pulled_in_before_macros(dut: Any) -> None:
+    """Refreshes pulled in are used up by a macro as intervals end; but none comes later than eight after the last."""
+    bench = ControllerBench(dut)
+    await bench.begin(flow=False)
+    interval = bench.config.timing.refresh_interval
+    whole = 20 * max(bench.config.timing.cycles("tRFCab"), bench.config.timing.cycles("tRFCpb"))
+    groups, length = 14, 0
+    for tag, (pause, most) in enumerate([(whole, 0.0), (whole, 7.0), (REST + whole // 10, 5.0)]):
+        await _saturate(bench, bench.cycle + 2 * interval)  # nothing is pulled in any more
+        await bench.within(5_000, cocotb.start_soon(bench.settled()))
+        await bench.idle(pause)
+        if most:  # the first one says how long a group takes
+            groups = int(most * interval * 14 / length)
+        start, before = bench.cycle, _Refreshes(bench)
+        macro = _macro(bench, tag, groups=groups, tokens=24)
+        await bench.within(100 * interval, cocotb.start_soon(bench.run_macro(macro)))
+        length = length or bench.cycle - start
+        cocotb.log.info("a macro of %.2f intervals", (bench.cycle - start) / interval)
+        inside = [entry for entry in bench.device.log if entry.micro.op is Op.REFAB and entry.cycle > start]
+        for bank, cycles in enumerate(before.cycles):
+            spare = len(cycles) - before.ended(bank, start)
+            room = min(spare, POSTPONED - 1) * interval
+            due = start + room + 2 * interval  # and what a row takes
+            assert not inside or inside[0].cycle - cycles[-1] >= min(room, start + interval - cycles[-1])
+            assert bench.cycle < due or inside[0].cycle < due, f"bank {bank} had {spare} ahead"
+        await bench.idle(whole)
+    bench.finish(refreshed=False)
+
+
+@cocotb.test()
+async def turned_on_late(dut: Any) -> None:
+    """Without refresh for a while, at rest: what is turned on then begins at once, as early as the limit allows."""
+    bench = ControllerBench(dut)
+    await bench.begin(flow=False)
+    interval = bench.config.timing.refresh_interval
+    for intervals in (3.0, 7.5):
+        await bench.idle(interval)
+        dut.refresh.value = 0
+        await bench.idle(int(intervals * interval))
+        count = len(bench.device.log)
+        dut.refresh.value = 1
+        await bench.idle(interval // 2)
+        assert len(bench.device.log) >= count + POSTPONED
 
 
 @cocotb.test()

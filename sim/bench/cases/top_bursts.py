@@ -217,7 +217,9 @@ def _burst(bench: TopBench, rng: random.Random) -> Burst:
         beats = rng.choice((2, 4, 8, 16))
         return Burst(address=address // (beats * 32) * beats * 32, beats=beats, id=identifier, kind=WRAP)
     if kind < 0.14:
-        return Burst(address=address, beats=rng.randrange(1, 17), id=identifier, kind=FIXED)
+        return Burst(
+            address=address, beats=rng.choice((1, 16, rng.randrange(2, 16))), id=identifier, kind=FIXED
+        )
     if kind < 0.22:
         return Burst(address=address, beats=rng.randrange(1, 12), id=identifier, size=rng.randrange(5))
     if kind < 0.30:

@@ -57,7 +57,7 @@ async def silent_channel(dut: Any) -> None:
 
 @cocotb.test()
 async def silent_read(dut: Any) -> None:
-    """The data of a normal read get lost: the watchdog names the channel."""
+    """The data of a normal read get lost: the watchdog names the channel, once."""
     bench = TopBench(dut)
     await bench.begin(flow=False)
     await bench.write_register(Reg.IRQ_ENABLE, Irq.ERROR)
@@ -66,6 +66,9 @@ async def silent_read(dut: Any) -> None:
     cocotb.start_soon(bench.mem.read(bench.config.geometry.address(3, channel), 32))
     await bench.wait_irq(2 * WATCHDOG_CYCLES)
     assert await _watchdog(bench) == 1 << channel
+    await bench.write_register(Reg.ERRORS, 1 << ErrorSource.WATCHDOG)
+    await bench.idle(2 * WATCHDOG_CYCLES)
+    assert await bench.read_register(Reg.ERRORS) == 0, "the same standstill is told twice"
 
 
 @cocotb.test()

@@ -137,3 +137,22 @@ async def partial_writes(dut: Any) -> None:
     await bench.idle(50)
     assert await bench.read_register(Reg.COMPLETION) == 0
     assert await bench.read_register(Reg.MACRO_SPACE) == bench.config.macro_queue
+
+
+@cocotb.test()
+async def many_at_once(dut: Any) -> None:
+    """Accesses that do not wait for the answers of those before: each gets its own, in order."""
+    bench = TopBench(dut)
+    await bench.begin()
+    rng = bench.rng("values")
+    offsets = [macro_word(index) for index in range(MACRO_WORDS)]
+    while bench.cycle < 2_000 * bench.rounds:
+        values = {offset: rng.getrandbits(32) for offset in rng.sample(offsets, MACRO_WORDS)}
+        writes = [cocotb.start_soon(bench.write_register(offset, value)) for offset, value in values.items()]
+        for write in writes:
+            await write
+        wanted = rng.choices(offsets, k=3 * MACRO_WORDS)
+        reads = [cocotb.start_soon(bench.read_register(offset)) for offset in wanted]
+        for offset, read in zip(wanted, reads, strict=True):
+            assert await read == values[offset], f"{offset:#x}"
+    await bench.finish()
