@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from pim_model.spec.isr import Instruction, Program
+from pim_model.spec.macro import MatVec
 from pim_model.spec.registers import Reg, macro_word
 from sim.native import NativeSimulation
 
@@ -21,7 +22,7 @@ def push(simulation: NativeSimulation, words: Iterable[int]) -> None:
     simulation.write_register(Reg.MACRO_PUSH, 1)
 
 
-def put_program(simulation: NativeSimulation, instructions: Sequence[Instruction]) -> Program:
+def put_program(simulation: NativeSimulation, instructions: Sequence[Instruction | MatVec]) -> Program:
     """Write a program into the activation buffer; the macro that runs it."""
     words = np.array([each.encode() for each in instructions], "<u4").tobytes()
     simulation.write(simulation.config.buffer_base + PROGRAM_AT, words)
