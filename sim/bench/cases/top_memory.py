@@ -24,26 +24,30 @@ async def any_bytes(dut: Any) -> None:
     # Neighbours share words, DRAM rows and, at the upper ones, the border between memory and buffer.
     borders = [0x1003, 0x2511, 0x2FF7, bench.config.buffer_base - 0x33, end]
     workers = [
-        cocotb.start_soon(_worker(bench, bench.rng(f"worker {index}"), *borders[index : index + 2]))
-        for index in range(WORKERS)
+        cocotb.start_soon(_worker(bench, index, *borders[index : index + 2])) for index in range(WORKERS)
     ]
     await gather(*workers)
     await bench.finish()
 
 
-async def _worker(bench: TopBench, rng: random.Random, first: int, end: int) -> None:
-    for _ in range(ACCESSES * bench.rounds):
+async def _worker(bench: TopBench, index: int, first: int, end: int) -> None:
+    def access(rng: random.Random) -> tuple[int, int, bytes | None, int]:
+        """Address, size, what is written if anything, cycles until the next."""
         size = rng.choice(
             (1, 2, 31, 32, 33, rng.randrange(1, 100), rng.randrange(1, 700), rng.randrange(1, 2500))
         )
         size = min(size, end - first)
         # Both ends of the range as often as its middle.
         address = rng.choice((first, end - size, rng.randrange(first, end - size + 1)))
-        if rng.random() < 0.5:
-            await bench.write_both(address, rng.randbytes(size))
+        data = rng.randbytes(size) if rng.random() < 0.5 else None
+        return address, size, data, rng.choice((0, 0, 1, rng.randrange(100)))
+
+    for _, (address, size, data, rest) in bench.items(f"worker{index}", ACCESSES * bench.rounds, access):
+        if data is not None:
+            await bench.write_both(address, data)
         else:
             await bench.compare(address, size)
-        await bench.idle(rng.choice((0, 0, 1, rng.randrange(100))))
+        await bench.idle(rest)
 
 
 @cocotb.test()
