@@ -24,6 +24,7 @@ from pim_model.buildcache import build_root
 __all__ = ["regress"]
 
 SMOKE = "not slow and not long and not cosim"
+SMOKE_PATHS = ("tests/agree", "tests/sim", "tests/typed_twice")
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -31,7 +32,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("paths", metavar="[PATH|TEST]...", nargs=-1)
 @click.option("-k", "keyword", default="", metavar="EXPR", help="tests whose names match, as pytest's -k")
 @click.option("-m", "marker", default="", metavar="EXPR", help="tests with these markers, as pytest's -m")
-@click.option("--smoke", is_flag=True, help=f"the quick tests: -m '{SMOKE}'")
+@click.option(
+    "--smoke",
+    is_flag=True,
+    help="the quick tests of model, native model and RTL against each other, in a minute or two",
+)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="seed of the first run")
 @click.option(
     "--seeds", type=click.IntRange(1), default=1, show_default=True, help="runs, each with the next seed"
@@ -101,7 +106,9 @@ def regress(
     if append and not coverage:
         raise click.UsageError("--append adds to coverage: give it with --coverage")
     output = Output(json_path)
-    selection = Selection(paths, keyword, SMOKE if smoke else marker)
+    selection = Selection(paths, keyword, marker)
+    if smoke:
+        selection = Selection(paths or SMOKE_PATHS, keyword, SMOKE)
     try:
         root = checkout()
         features = plan.load(plan_path or root / "tests" / "testplan.toml")

@@ -175,6 +175,17 @@ def test_coverage(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "large red" in (suite.parent / "out" / "report.html").read_text()
 
 
+def test_smoke_chooses_by_folder_and_marker(suite: Path) -> None:
+    for folder in ("agree", "sim", "typed_twice"):
+        (suite / "tests" / folder).mkdir()
+    (suite / "tests" / "sim" / "test_some.py").write_text(
+        "import pytest\n\ndef test_quick(): pass\n\n@pytest.mark.slow\ndef test_slow(): pass\n"
+    )
+    code, result = regress(suite, "--smoke", "--jobs", "1")
+    assert code == 0
+    assert (result["tests"], result["passed"]) == (1, 1)
+
+
 def test_append_is_for_coverage(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["regress", "--append"]) == 2
     assert "--append adds to coverage" in capsys.readouterr().err
