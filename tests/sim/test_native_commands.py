@@ -32,7 +32,7 @@ CONFIGS = (
 WEIGHTS = {
     Op.ACT: 4, Op.ACT4: 2, Op.ACTAB: 8, Op.ACTAF: 6, Op.PRE: 1, Op.PREA: 4, Op.RD: 12, Op.WR: 20, Op.WRBK: 4,
     Op.WRGB: 8, Op.WRBIAS: 4, Op.RDMAC: 10, Op.RDAF: 4, Op.MACSB: 6, Op.MAC4B: 6, Op.MACAB: 10, Op.AF: 6, Op.EWMUL: 6,
-    Op.RDCP: 6, Op.WRCP: 6, Op.NOP: 1, Op.REFAB: 1, Op.REFPB: 1, Op.TMOD_IN: 1, Op.TMOD_OUT: 1, Op.PREP: 4,
+    Op.RDCP: 6, Op.WRCP: 6, Op.NOP: 1, Op.REFAB: 4, Op.REFPB: 1, Op.TMOD_IN: 1, Op.TMOD_OUT: 1, Op.PREP: 4,
 }  # fmt: skip
 
 
