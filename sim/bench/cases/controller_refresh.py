@@ -45,6 +45,15 @@ class _Refreshes:
             return cycle // self.interval
         return (cycle * self.banks // self.interval + self.banks - 1 - bank) // self.banks
 
+    def due(self, bank: int, start: int) -> int:
+        """When from ``start`` on it owes one, or eight of its intervals have ended since its last refresh."""
+        done, before = len(self.cycles[bank]), self.ended(bank, self.cycles[bank][-1])
+        return next(
+            cycle
+            for cycle in range(start, start + 2 * POSTPONED * self.interval)
+            if self.ended(bank, cycle) > done or self.ended(bank, cycle) >= before + POSTPONED
+        )
+
     def owed(self, bank: int) -> list[int]:
         """What it owed just before each of its refreshes."""
         return [self.ended(bank, cycle) - place for place, cycle in enumerate(self.cycles[bank])]
@@ -205,13 +214,15 @@ async def pulled_in_before_macros(dut: Any) -> None:
         await bench.within(100 * interval, cocotb.start_soon(bench.run_macro(macro)))
         length = length or bench.cycle - start
         cocotb.log.info("a macro of %.2f intervals", (bench.cycle - start) / interval)
-        inside = [entry for entry in bench.device.log if entry.micro.op is Op.REFAB and entry.cycle > start]
-        for bank, cycles in enumerate(before.cycles):
-            spare = len(cycles) - before.ended(bank, start)
-            room = min(spare, POSTPONED - 1) * interval
-            due = start + room + 2 * interval  # and what a row takes
-            assert not inside or inside[0].cycle - cycles[-1] >= min(room, start + interval - cycles[-1])
-            assert bench.cycle < due or inside[0].cycle < due, f"bank {bank} had {spare} ahead"
+        inside = [entry for entry in bench.device.log if entry.cycle > start]
+        opens = [entry.cycle for entry in inside if entry.micro.op is Op.ACTAB]
+        row = max(later - first for first, later in pairwise(opens))
+        refreshes = [entry.cycle for entry in inside if entry.micro.op is Op.REFAB]
+        due = min(before.due(bank, start) for bank in range(before.banks))
+        if refreshes:
+            assert due <= refreshes[0] <= due + row, f"due {due}, first at {refreshes[0]}"
+        else:
+            assert bench.cycle <= due + row, f"due {due}, but none came"
         await bench.idle(whole)
     bench.finish(refreshed=False)
 
