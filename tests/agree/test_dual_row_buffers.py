@@ -81,7 +81,7 @@ def test_traffic_goes_on_beside_a_macro(bench: Bench, tokens: int, refresh: bool
     pair.golden.write_memory(0, weights)
     first, end = FREE_ROW * geometry.slab_bytes, (FREE_ROW + 8) * geometry.slab_bytes
     beside = 0
-    for _ in range(4):
+    for _ in range(8):
         pair.submit(product(bench, tokens))
         accesses = 0
         while (keeps_time(bench) and running(bench)) or accesses < 4:
