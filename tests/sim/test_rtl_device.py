@@ -154,10 +154,22 @@ def test_long_accumulation_shows_every_bit(device: RtlDevice, kind: str, rng: np
         np.testing.assert_array_equal(second["data"][-2].copy().view("<u2")[:BANKS], f32_to_bf16(rest))
 
 
+def without_products_of_tables(commands: np.ndarray, accepted: np.ndarray) -> None:
+    """No EWMUL while a table row is open: no rule holds the AF behind it apart, since TABLE_ROW forbids the first."""
+    table = False
+    for place in np.flatnonzero(accepted):
+        op = Op(int(commands["op"][place]))
+        if op in (Op.ACTAF, Op.ACTAB, Op.PREA):
+            table = op is Op.ACTAF
+        elif table and op is Op.EWMUL:
+            commands["op"][place] = Op.NOP
+
+
 def test_random_commands_as_early_as_the_rules_allow(rng: np.random.Generator) -> None:
     """All kinds with all modes in a row, on the golden channel and here: where the pipeline were longer than the timing
     table says, a command would meet the state of before."""
     commands = random_commands(rng, SHAPE, 12000)
+    without_products_of_tables(commands, expected(commands.copy(), SHAPE, "aligned")["fault"] == 0)
     golden = expected(commands.copy(), SHAPE, "aligned")
     kept = (golden["fault"] == 0) & (golden["op"] != Op.NOP)
     commands, golden = np.ascontiguousarray(commands[kept]), golden[kept]
