@@ -55,23 +55,37 @@ def test_short_queue(module: str, test: str, bench: Bench) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny", "tiny_refpb"])
-@pytest.mark.parametrize(
-    "test", ["postponed_under_load", "pulled_in_at_rest", "one_an_interval_in_macros", "mixture"]
-)
+@pytest.mark.parametrize("test", ["postponed_under_load", "pulled_in_at_rest", "mixture"])
 def test_refresh(test: str, name: str, bench: Bench) -> None:
     bench("controller", "controller_refresh", test, name=name)
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny_refpb", "tiny_dual"])
-@pytest.mark.parametrize("test", ["owed_when_a_macro_begins", "pulled_in_before_macros", "turned_on_late"])
-def test_refresh_around_macros(test: str, name: str, bench: Bench) -> None:
-    bench("controller", "controller_refresh", test, name=name)
+def test_refresh_turned_on_late(name: str, bench: Bench) -> None:
+    bench("controller", "controller_refresh", "turned_on_late", name=name)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("test", ["mixture", "owed_when_a_macro_begins", "pulled_in_before_macros"])
-def test_refresh_of_banks_in_register_mode(test: str, bench: Bench) -> None:
-    bench("controller", "controller_refresh", test, timing="aim_simulator", name="tiny_refpb")
+def test_refresh_of_banks_in_register_mode(bench: Bench) -> None:
+    bench("controller", "controller_refresh", "mixture", timing="aim_simulator", name="tiny_refpb")
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny_refpb", "tiny_dual"])
+@pytest.mark.parametrize("test", ["owed_when_a_macro_begins", "pulled_in_before_macros"])
+def test_refresh_before_macros(test: str, name: str, bench: Bench) -> None:
+    bench("controller", "controller_refresh_macros", test, name=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("test", ["owed_when_a_macro_begins", "pulled_in_before_macros"])
+def test_refresh_before_macros_in_register_mode(test: str, bench: Bench) -> None:
+    bench("controller", "controller_refresh_macros", test, timing="aim_simulator", name="tiny_refpb")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny", "tiny_refpb"])
+def test_refresh_in_macros(name: str, bench: Bench) -> None:
+    bench("controller", "controller_refresh_macros", "one_an_interval_in_macros", name=name)
 
 
 @pytest.mark.slow

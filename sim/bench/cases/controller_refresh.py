@@ -1,5 +1,5 @@
 # Ref: hdl/controller/refresh.py, pim_model/checker_refresh.py
-"""Refresh of one controller: postponed to the limit and not beyond, pulled in to the limit and not beyond, in macros.
+"""Refresh of one controller: postponed to the limit and not beyond, pulled in to the limit and not beyond.
 
 The golden checker behind the bus judges the deadline of every bank in all of them.
 """
@@ -7,64 +7,20 @@ The golden checker behind the bus judges the deadline of every bank in all of th
 from __future__ import annotations
 
 import random
-from itertools import chain, pairwise, repeat
 from typing import Any
 
 import cocotb
 
-from hdl.controller.scheduler import REST
 from pim_model.spec.config import RefreshPolicy
 from pim_model.spec.macro import MatVec
-from pim_model.spec.micro import ALL_BANKS
 from pim_model.spec.micro import MicroOp as Op
 from pim_model.spec.timing import POSTPONED
 from sim.bench.controller_bench import ControllerBench
+from sim.bench.refreshes import Refreshes
 from sim.bench.workload import random_macro
 
 INTERVALS = 14
 MOST_TURNS = 1000
-
-
-class _Refreshes:
-    """What each bank owes over time, from a controller's log."""
-
-    def __init__(self, bench: ControllerBench) -> None:
-        self.interval = bench.config.timing.refresh_interval
-        self.banks = bench.config.geometry.banks
-        self.per_bank = bench.config.refresh is RefreshPolicy.PER_BANK
-        self.cycles: list[list[int]] = [[] for _ in range(self.banks)]
-        for entry in bench.device.log:
-            if entry.micro.op in (Op.REFPB, Op.REFAB):
-                whole = entry.micro.op in ALL_BANKS
-                for bank in range(self.banks) if whole else [entry.micro.bank]:
-                    self.cycles[bank].append(entry.cycle)
-
-    def ended(self, bank: int, cycle: int) -> int:
-        """The bank's own intervals that have ended by ``cycle``: those of banks end one after the other."""
-        if not self.per_bank:
-            return cycle // self.interval
-        return (cycle * self.banks // self.interval + self.banks - 1 - bank) // self.banks
-
-    def due(self, bank: int, start: int) -> int:
-        """When from ``start`` on it owes one, or eight of its intervals have ended since its last refresh."""
-        done, before = len(self.cycles[bank]), self.ended(bank, self.cycles[bank][-1])
-        return next(
-            cycle
-            for cycle in range(start, start + 2 * POSTPONED * self.interval)
-            if self.ended(bank, cycle) > done or self.ended(bank, cycle) >= before + POSTPONED
-        )
-
-    def owed(self, bank: int) -> list[int]:
-        """What it owed just before each of its refreshes."""
-        return [self.ended(bank, cycle) - place for place, cycle in enumerate(self.cycles[bank])]
-
-
-async def _saturate(bench: ControllerBench, cycles: int, batch: int = 200, **fields: int) -> None:
-    """Reads all over the memory without a pause until then; ``fields``: what all requests share."""
-    rng = bench.rng("requests")
-    while bench.cycle < cycles:
-        bench.requests.send(*({**bench.random_request(rng), "write": 0, **fields} for _ in range(batch)))
-        await bench.requests.drained()
 
 
 @cocotb.test()
@@ -78,8 +34,8 @@ async def postponed_under_load(dut: Any) -> None:
     interval = bench.config.timing.refresh_interval
     hot = 2
     per_bank = bench.config.refresh is RefreshPolicy.PER_BANK
-    await _saturate(bench, INTERVALS * interval, **({"bank": hot} if per_bank else {}))
-    found = _Refreshes(bench)
+    await bench.saturate(INTERVALS * interval, **({"bank": hot} if per_bank else {}))
+    found = Refreshes(bench)
     for bank in range(found.banks):
         owed = found.owed(bank)
         if per_bank and bank != hot:
@@ -95,7 +51,7 @@ async def postponed_under_load(dut: Any) -> None:
         assert max(late) < interval // 2, f"bank {bank} is refreshed {late} cycles after its eighth"
     await bench.within(5_000, cocotb.start_soon(bench.settled()))
     await bench.idle(20 * max(bench.config.timing.cycles("tRFCab"), bench.config.timing.cycles("tRFCpb")))
-    found = _Refreshes(bench)
+    found = Refreshes(bench)
     for bank in range(found.banks):
         assert found.owed(bank)[-1] - 1 == -POSTPONED, "all that were owed, and eight ahead"
     bench.finish(refreshed=False)
@@ -109,10 +65,10 @@ async def pulled_in_at_rest(dut: Any) -> None:
     interval, tiny = bench.config.timing.refresh_interval, 100
     while bench.cycle < interval - tiny:
         await bench.edge()
-    found = _Refreshes(bench)
+    found = Refreshes(bench)
     assert {len(cycles) for cycles in found.cycles} == ({POSTPONED} if not found.per_bank else {8, 9})
     await bench.idle(12 * interval)
-    for bank, owed in enumerate(map(_Refreshes(bench).owed, range(found.banks))):
+    for bank, owed in enumerate(map(Refreshes(bench).owed, range(found.banks))):
         assert owed[:8] == list(range(0, -8, -1)) or found.per_bank
         assert min(owed) == 1 - POSTPONED, f"bank {bank}: {owed}"
         assert len(owed) >= POSTPONED + 12
@@ -120,111 +76,6 @@ async def pulled_in_at_rest(dut: Any) -> None:
     dut.refresh.value = 0
     await bench.idle(10 * interval)
     assert len(bench.device.log) == count
-
-
-@cocotb.test()
-async def one_an_interval_in_macros(dut: Any) -> None:
-    """In a macro of many intervals each refresh of all banks goes at the first row boundary after it is owed."""
-    bench = ControllerBench(dut)
-    await bench.begin(flow=False)
-    geometry, interval = bench.config.geometry, bench.config.timing.refresh_interval
-    tokens = 24
-    macro = MatVec(
-        tag=0, rows=20 * geometry.outputs, columns=2 * geometry.elements, tokens=tokens, weight_row=0,
-        input_offset=0, output_offset=0,
-    )  # fmt: skip
-    await bench.within(100 * interval, cocotb.start_soon(bench.run_macro(macro)))
-    assert bench.cycle > INTERVALS * interval
-    assert not bench.device.counts[Op.REFPB]
-    opens = [entry.cycle for entry in bench.device.log if entry.micro.op is Op.ACTAB]
-    longest = max(later - first for first, later in pairwise(opens))
-    refreshes = [entry.cycle for entry in bench.device.log if entry.micro.op is Op.REFAB]
-    step = interval // geometry.banks if bench.config.refresh is RefreshPolicy.PER_BANK else interval
-    late = [cycle - step - turn * interval for turn, cycle in enumerate(refreshes)]
-    cocotb.log.info(
-        "%d refreshes, %d to %d cycles late; a row takes %d", len(late), min(late), max(late), longest
-    )
-    assert min(late) >= 0
-    assert max(late) <= longest
-    bench.results.finish()
-
-
-async def _macro_on_debts(bench: ControllerBench, tag: int, late: int = 0) -> None:
-    """A short macro: what is owed when it begins is refreshed before its first row is opened.
-
-    ``late``: cycles by which register commands come later than its rows; else some go before the refresh.
-    """
-    bench.steps.pauses = chain(repeat(True, late), repeat(False))
-    start, before = bench.cycle, len(bench.device.log)
-    refreshes = _Refreshes(bench)
-    owed = [refreshes.ended(bank, start) - len(cycles) for bank, cycles in enumerate(refreshes.cycles)]
-    await bench.within(60_000, cocotb.start_soon(bench.run_macro(_macro(bench, tag, groups=1, tokens=1))))
-    first = next(
-        entry for entry in bench.device.log[before:] if entry.micro.op in (Op.REFAB, Op.ACTAB, Op.REFPB)
-    )
-    assert max(owed) < 1 or first.micro.op is not Op.ACTAB, f"{owed} owed at cycle {start}, then {first}"
-
-
-def _macro(bench: ControllerBench, tag: int, *, groups: int, tokens: int) -> MatVec:
-    geometry = bench.config.geometry
-    return MatVec(
-        tag=tag, rows=groups * geometry.outputs, columns=2 * geometry.elements, tokens=tokens, weight_row=8,
-        input_offset=0, output_offset=0,
-    )  # fmt: skip
-
-
-@cocotb.test()
-async def owed_when_a_macro_begins(dut: Any) -> None:
-    """Reads or writes of one bank that postponed its refreshes for up to eight intervals, then a macro; also after a
-    rest that was too short to make up for all."""
-    bench = ControllerBench(dut)
-    await bench.begin(flow=False)
-    interval, rng = bench.config.timing.refresh_interval, bench.rng("rests")
-    last, tag = bench.config.geometry.banks - 1, 0
-    for write in (0, 1):
-        for intervals in (0, 3, 0.7, 7.2):
-            busy = bench.cycle + int(intervals * interval)
-            await _saturate(bench, busy, batch=20, write=write, bank=0)
-            await _macro_on_debts(bench, tag := tag + 1, late=interval // 2)
-    for _ in range(8):
-        await _saturate(bench, bench.cycle + 4 * interval, batch=20, bank=last)
-        await bench.within(5_000, cocotb.start_soon(bench.settled()))
-        await bench.idle(rng.randrange(REST, 2 * REST + 300))
-        await _macro_on_debts(bench, tag := tag + 1)
-    await bench.within(5_000, cocotb.start_soon(bench.settled()))
-    bench.finish(refreshed=False)
-
-
-@cocotb.test()
-async def pulled_in_before_macros(dut: Any) -> None:
-    """Refreshes pulled in are used up by a macro as intervals end; but none comes later than eight after the last."""
-    bench = ControllerBench(dut)
-    await bench.begin(flow=False)
-    interval = bench.config.timing.refresh_interval
-    whole = 20 * max(bench.config.timing.cycles("tRFCab"), bench.config.timing.cycles("tRFCpb"))
-    groups, length = 14, 0
-    for tag, (pause, most) in enumerate([(whole, 0.0), (whole, 7.0), (REST + whole // 10, 5.0)]):
-        await _saturate(bench, bench.cycle + 2 * interval)  # nothing is pulled in any more
-        await bench.within(5_000, cocotb.start_soon(bench.settled()))
-        await bench.idle(pause)
-        if most:  # the first one says how long a group takes
-            groups = int(most * interval * 14 / length)
-        start, before = bench.cycle, _Refreshes(bench)
-        macro = _macro(bench, tag, groups=groups, tokens=24)
-        await bench.within(100 * interval, cocotb.start_soon(bench.run_macro(macro)))
-        length = length or bench.cycle - start
-        cocotb.log.info("a macro of %.2f intervals", (bench.cycle - start) / interval)
-        inside = [entry for entry in bench.device.log if entry.cycle > start]
-        opens = [entry.cycle for entry in inside if entry.micro.op is Op.ACTAB]
-        row = max(later - first for first, later in pairwise(opens))
-        refreshes = [entry.cycle for entry in inside if entry.micro.op is Op.REFAB]
-        due = min(before.due(bank, start) for bank in range(before.banks))
-        if refreshes:
-            assert due <= refreshes[0] <= due + row, f"due {due}, first at {refreshes[0]}"
-        else:
-            assert bench.cycle <= due + row, f"due {due}, but none came"
-        await bench.idle(whole)
-    bench.finish(refreshed=False)
 
 
 @cocotb.test()
@@ -270,7 +121,7 @@ async def mixture(dut: Any) -> None:
             await bench.within(60_000, cocotb.start_soon(bench.run_macro(macro)))
         await bench.idle(rest)
     await bench.within(60_000, cocotb.start_soon(bench.settled()))
-    owed = [value for bank in range(bench.config.geometry.banks) for value in _Refreshes(bench).owed(bank)]
+    owed = [value for bank in range(bench.config.geometry.banks) for value in Refreshes(bench).owed(bank)]
     if bench.whole:
         cocotb.log.info("owed from %d to %d", min(owed), max(owed))
         assert min(owed) == 1 - POSTPONED, "eight were pulled in once"
@@ -284,7 +135,7 @@ async def other_banks_go_on(dut: Any) -> None:
     bench = ControllerBench(dut)
     await bench.begin(flow=False)
     timing = bench.config.timing
-    await _saturate(bench, (POSTPONED + 4) * timing.refresh_interval)
+    await bench.saturate((POSTPONED + 4) * timing.refresh_interval)
     reads = [entry.cycle for entry in bench.device.log if entry.micro.op is Op.RD]
     refreshes = [entry for entry in bench.device.log if entry.micro.op is Op.REFPB]
     assert len(refreshes) >= 3 * bench.config.geometry.banks
