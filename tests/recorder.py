@@ -58,8 +58,15 @@ class _Recorder:
                 "outcome": report.outcome,
                 "seconds": report.duration,
                 "text": report.longreprtext if report.failed else "",
+                "message": _message(report) if report.failed else "",
                 "reason": report.longrepr[2] if report.skipped and isinstance(report.longrepr, tuple) else "",
                 "reproduce": sections.get("reproduce", ""),
                 "stimulus": dict(report.user_properties).get("stimulus", ""),
             }
         )
+
+
+def _message(report: pytest.TestReport) -> str:
+    """What was raised, without the way there; of what is no traceback the last line."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return crash.message if crash is not None else report.longreprtext.strip().rpartition("\n")[2]

@@ -149,6 +149,8 @@ def _run(
                 progress(record.ended / record.collected)
             for outcome in failed:
                 output.print(escape(f"failed: {outcome.reproduce or outcome.id}"))
+                for line in outcome.message.splitlines()[:_TOLD]:
+                    output.print(escape(f"  {line}"))
 
         record = run_seed(selection, seed, jobs, place, report, environment)
     for outcome in record.outcomes.values():
@@ -166,8 +168,11 @@ def _print(output: Output, summary: Summary, page: Path) -> None:
             *(str(standing.count(result)) for result in ("passed", "failed", "skipped")),
         )
         for standing in summary.standings
+        if summary.whole or standing.outcomes
     ]
     output.table("test plan", rows, ("feature", "result", "passed", "failed", "skipped"))
+    if len(rows) < len(summary.standings):
+        output.print(f"{len(summary.standings) - len(rows)} features more, whose tests were not chosen")
     if summary.coverage is not None:
         _print_coverage(output, summary.coverage)
     for text in summary.short:
@@ -181,7 +186,10 @@ def _print(output: Output, summary: Summary, page: Path) -> None:
     )
 
 
+_TOLD = 6
+"""Lines of a failure's message; the page has all."""
 _SHOWN = 40
+"""Missed bins."""
 
 
 def _print_coverage(output: Output, coverage: Coverage) -> None:

@@ -22,6 +22,8 @@ class Outcome:
     """Of its phases together; what a fixture builds is the first test's."""
     text: str = ""
     """Why it failed, as pytest prints it."""
+    message: str = ""
+    """What was raised: of a bench's failure what went wrong, where its waves and its stimulus are, what repeats it."""
     reason: str = ""
     """Why it was skipped."""
     reproduce: str = ""
@@ -36,7 +38,8 @@ class Outcome:
         self.seconds += phase["seconds"]
         self.stimulus = phase["stimulus"] or self.stimulus
         if phase["outcome"] == "failed" and self.result != "failed":
-            self.result, self.text, self.reproduce = "failed", phase["text"], phase["reproduce"]
+            self.result, self.text, self.message = "failed", phase["text"], phase["message"]
+            self.reproduce = phase["reproduce"]
         elif phase["outcome"] == "skipped" and self.result == "passed":
             self.result, self.reason = "skipped", phase["reason"].removeprefix("Skipped: ")
 

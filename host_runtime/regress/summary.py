@@ -84,6 +84,7 @@ class Summary:
                     "seed": outcome.seed,
                     "reproduce": outcome.reproduce,
                     "repeated": outcome.repeated,
+                    "message": outcome.message,
                     "text": outcome.text,
                 }
                 for outcome in self.of("failed")

@@ -102,8 +102,13 @@ def test_verdicts(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
     }
     assert failures["test_bad"]["reproduce"] == "pytest tests/test_suite.py::test_bad --seed 7"
     assert "one is not two" in failures["test_bad"]["text"]
+    assert failures["test_bad"]["message"].startswith("AssertionError: one is not two")
+    assert failures["test_error"]["message"] == "RuntimeError: no fixture"
     printed = capsys.readouterr().out
-    assert "failed: pytest tests/test_suite.py::test_bad --seed 7" in printed
+    assert (
+        "failed: pytest tests/test_suite.py::test_bad --seed 7\n  AssertionError: one is not two" in printed
+    )
+    assert "not chosen" not in printed
     assert "test_named[bold]' --seed 7" in printed
     features = {each["name"]: each["result"] for each in result["features"]}
     assert features == {
@@ -125,11 +130,12 @@ def test_verdicts(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert text in page
 
 
-def test_all_is_well(suite: Path) -> None:
+def test_all_is_well(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, result = regress(suite, "-k", "good", "--seeds", "2", "--jobs", "1")
     assert code == 0
     assert result["seeds"] == [1, 2]
     assert (result["tests"], result["same_stimulus"]) == (2, [])
+    assert "2 features more, whose tests were not chosen" in capsys.readouterr().out
 
 
 HITS = """
