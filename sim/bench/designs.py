@@ -13,19 +13,32 @@ from amaranth.back import verilog
 
 from hdl.checker import Checker
 from hdl.controller.controller import Controller
+from hdl.controller.refresh import RefreshTimer
+from hdl.pcu.decoder import Decoder
 from hdl.pcu.pcu import Pcu
 from hdl.top import Prototype
 from pim_model.buildcache import build_root, digest, once
-from pim_model.spec.config import Config
+from pim_model.spec.config import Config, RefreshPolicy
 from sim import coverage
+from sim.bench.gates import Gates
 from sim.coverage.verilog import convert
 
 __all__ = ["UNITS", "Design"]
 
+
+def _refresh_timer(config: Config) -> RefreshTimer:
+    """As the scheduler has it."""
+    units = config.geometry.banks if config.refresh is RefreshPolicy.PER_BANK else 1
+    return RefreshTimer(config.timing, units)
+
+
 UNITS: dict[str, Callable[[Config], Any]] = {
     "checker": Checker,
     "controller": Controller,
+    "decoder": Decoder,
+    "gates": Gates,
     "pcu": Pcu,
+    "refresh": _refresh_timer,
     "top": Prototype,
 }
 """Units by name; the name is also the Verilog top module's."""

@@ -7,6 +7,7 @@ import pytest
 
 from hdl.controller.refresh import RefreshTimer
 from pim_model.spec.timing import Param, timing
+from sim.bench.balances import Balances
 
 from .simulate import run
 
@@ -133,30 +134,23 @@ def test_each_bank_has_its_balance(seed):
     """Random refreshes of some banks, at the ends of intervals too, against numbers."""
     rng = random.Random(seed)
     banks = 4
-    dut = RefreshTimer(TIMING, banks)
-    owed, since = [0] * banks, [0] * banks
+    dut, model = RefreshTimer(TIMING, banks), Balances(INTERVAL, banks)
     reached = set()
     chances = (0.0, 0.04, 0.9, 0.0, 0.0, 0.0, 0.02, 0.5)
 
     async def testbench(ctx):
         ctx.set(dut.enable, 1)
+        cycle = 0
         for quarter in range(200):
             chance = chances[quarter // 25]
-            for late in range(0, INTERVAL // banks, 5):
+            for _ in range(0, INTERVAL // banks, 5):
                 refreshed = sum(1 << bank for bank in range(banks) if rng.random() < chance / 4)
-                last = late + 5 == INTERVAL // banks
-                for bank in range(banks):
-                    if refreshed >> bank & 1:
-                        owed[bank], since[bank] = max(-8, owed[bank] - 1), 0
-                    if last and bank == quarter % banks:
-                        owed[bank], since[bank] = min(8, owed[bank] + 1), since[bank] + 1
                 await ctx.tick().repeat(4)
                 await done(ctx, dut, refreshed)
-                for bank in range(banks):
-                    found = tuple(ctx.get(vector) >> bank & 1 for vector in (dut.due, dut.forced, dut.spare))
-                    old = since[bank] >= 8
-                    assert found == (owed[bank] > 0 or old, owed[bank] == 8 or old, owed[bank] > -8)
-                    reached.add(owed[bank])
+                model.pass_to(cycle + 4)
+                model.pass_to(cycle := cycle + 5, refreshed)
+                assert {name: ctx.get(getattr(dut, name)) for name in model.pins()} == model.pins()
+                reached.update(model.owed)
 
     run(dut, testbench)
     assert reached == set(range(-8, 9))
