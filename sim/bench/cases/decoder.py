@@ -17,6 +17,8 @@ from sim.bench.stream import StreamMonitor, StreamSink, StreamSource
 from sim.bench.words import job_of, random_instruction, random_words, status_of
 
 MACROS = 1200
+LONGEST = 200
+"""More cycles than the sink pauses for, and a macro takes."""
 
 
 class _Bench(Harness):
@@ -85,9 +87,7 @@ async def macros(dut: Any) -> None:
     for _, entries in bench.items("macros", MACROS * bench.rounds, draw):
         bench.macros.send(*entries)
     await bench.within(100 * 8 * MACROS * bench.rounds, cocotb.start_soon(bench.macros.drained()))
-    while bench.jobs.pending:
-        await bench.edge()
-    await bench.idle(20)
+    await bench.idle(LONGEST)
     bench.jobs.finish()
     assert not int(dut.busy.value)
     if bench.whole:
