@@ -12,7 +12,7 @@ class Balances:
     """Refreshes owed (below zero: pulled in) by each unit. Time begins when refresh is turned on."""
 
     def __init__(self, interval: int, units: int) -> None:
-        self.interval = interval
+        self._interval = interval
         self.owed, self.since = [0] * units, [0] * units
         """``since``: ends of its own interval since its last refresh."""
         self._ends = 0
@@ -23,7 +23,7 @@ class Balances:
         for unit in range(units):
             if done >> unit & 1:
                 self.owed[unit], self.since[unit] = max(-POSTPONED, self.owed[unit] - 1), 0
-        ends = cycle * units // self.interval
+        ends = cycle * units // self._interval
         for end in range(self._ends, ends):
             unit = end % units
             self.owed[unit], self.since[unit] = min(POSTPONED, self.owed[unit] + 1), self.since[unit] + 1
@@ -31,7 +31,7 @@ class Balances:
 
     def next_end(self) -> int:
         """The first cycle that an end of an interval shows in, of those to come."""
-        return -(-(self._ends + 1) * self.interval // len(self.owed))
+        return -(-(self._ends + 1) * self._interval // len(self.owed))
 
     def pins(self) -> dict[str, int]:
         """``due``, ``twice``, ``forced`` and ``spare`` as vectors over the units."""

@@ -124,10 +124,10 @@ class ControllerBench(Harness):
         """A request, and cycles without any after it, mostly none."""
         return self.random_request(rng), rng.randrange(1, 400) if rng.random() < 0.02 else 0
 
-    async def saturate(self, cycles: int, batch: int = 200, **fields: int) -> None:
-        """Reads all over the memory without a pause until then; ``fields``: what all requests share."""
+    async def saturate(self, until: int, batch: int = 200, **fields: int) -> None:
+        """Reads all over the memory without a pause up to that cycle; ``fields``: what all requests share."""
         rng = self.rng("requests")
-        while self.cycle < cycles:
+        while self.cycle < until:
             self.requests.send(*({**self.random_request(rng), "write": 0, **fields} for _ in range(batch)))
             await self.requests.drained()
 

@@ -75,6 +75,7 @@ def _instruction_job(macro: Instruction) -> dict[str, int]:
         "mask": macro.mask,
         "input": macro.gpr0 // COLUMN_BYTES,
         "second": macro.gpr1 // COLUMN_BYTES,
+        "function": macro.function,
     }
     if macro.mask:
         job["lowest"], job["span"] = macro.channels[0], macro.span
